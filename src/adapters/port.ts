@@ -1,0 +1,65 @@
+import type { BackendName, Details, Result } from '../job.ts';
+import type { Secret } from '../secret.ts';
+
+/** One password change, opened and ready to be made. */
+export interface Change {
+  jobId: string;
+  org: string;
+  user: string;
+  /** Order of acceptance. The highest sequence that was applied wins (P3). */
+  seq: bigint;
+  /** Redis time of acceptance, ms since the epoch: a later change by someone else makes this one `stale`. */
+  acceptedAt: number;
+  password: Secret;
+  changeRequired: boolean;
+  /** Do not end `stale`. */
+  overwriteNewer: boolean;
+}
+
+/** What a backend did. `details` are those of the change that is in force for `set` and `unchanged`. */
+export interface Applied {
+  result: Extract<Result, 'set' | 'unchanged' | 'superseded' | 'stale'>;
+  details?: Details;
+}
+
+export type UserState = 'active' | 'inactive' | 'locked' | 'initial' | 'deleted' | 'unknown';
+
+export interface BackendUser {
+  user: string;
+  /** The organization that owns the user. */
+  org: string;
+  state: UserState;
+  /** ms since the epoch, with fractions where the backend has them; undefined when never set. */
+  passwordChangedAt?: number;
+  changeRequired?: boolean;
+  userName?: string;
+  email?: string;
+}
+
+/**
+ * A backend. `setPassword` is required; every other ability is optional and asked for, never guessed: a missing one is
+ * `unimplemented`, loudly.
+ *
+ * Errors: everything thrown is a `PassferryError`. `scope: 'user'` only for an answer about this user (final);
+ * `backend` and `organization` delay the job. `effect: 'unknown'` when the change may have been made.
+ */
+export interface Backend {
+  readonly name: BackendName;
+  /**
+   * True when `setPassword` itself decides order, staleness and repetition in one transaction with the change (v1-postgres).
+   * False: the worker records each attempt before it sends and settles open ones by reading (v2).
+   */
+  readonly exact: boolean;
+  setPassword(change: Change, signal: AbortSignal): Promise<Applied>;
+  /** Throws `COMMAND-G8dh3` (scope user) when there is no such user. */
+  readUser?(org: string, user: string, signal: AbortSignal): Promise<BackendUser>;
+  /** Manager roles of the user anywhere in the instance; throws `backend_forbidden` when they cannot be read. */
+  readRoles?(org: string, user: string, signal: AbortSignal): Promise<string[]>;
+  /** Would a login with this password work? Counts as a login attempt where the backend counts them. */
+  prove?(org: string, user: string, password: Secret, signal: AbortSignal): Promise<boolean>;
+  /** The highest sequence this backend has applied: the floor of a fresh ledger. */
+  highestSequence?(signal: AbortSignal): Promise<bigint>;
+  /** Answers or throws: is the backend there? */
+  ping(signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}

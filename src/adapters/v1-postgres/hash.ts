@@ -1,0 +1,31 @@
+import { compare, hash } from '@node-rs/bcrypt';
+import { PassferryError } from '../../errors.ts';
+import type { Secret } from '../../secret.ts';
+
+/** What bcrypt looks at; the library would silently cut the rest. */
+const maxBytes = 72;
+
+/**
+ * Password → `$2b$` hash of the given cost (4 to 31), on a thread of libuv's pool.
+ *
+ * @throws PassferryError `password_missing`, `password_too_many_bytes` or `password_nul`, scope `user`.
+ */
+export async function hashPassword(password: Secret, cost: number): Promise<string> {
+  const bytes = password.bytes();
+  if (bytes.length === 0) throw new PassferryError('password_missing');
+  if (bytes.length > maxBytes) throw new PassferryError('password_too_many_bytes');
+  // C versions of bcrypt stop at a NUL, so the hash would mean different passwords to different readers.
+  if (bytes.includes(0)) throw new PassferryError('password_nul');
+  try {
+    return await hash(bytes, cost);
+  } catch {
+    throw new PassferryError('backend_error', { scope: 'backend' });
+  }
+}
+
+/** Does the password match the hash? False for a malformed hash and for a password that bcrypt would cut. */
+export async function verifyPassword(password: Secret, stored: string): Promise<boolean> {
+  const bytes = password.bytes();
+  if (bytes.length === 0 || bytes.length > maxBytes) return false;
+  return compare(bytes, stored).catch(() => false);
+}

@@ -1,0 +1,69 @@
+import type { SqlClient } from './sql.ts';
+
+// Any constant: two processes that start together must not create the same tables at once.
+const lock = 7_274_465_199;
+
+/** Version → its statements. Only append: what was released never changes. */
+const versions: readonly (readonly string[])[] = [
+  [
+    `create table if not exists "users" (
+      "id" text primary key,
+      "organization" text not null,
+      "user_name" text,
+      "email" text,
+      "state" text not null default 'active' check ("state" in ('active', 'inactive', 'locked', 'initial', 'deleted')),
+      "password_hash" text,
+      "password_changed_at" timestamptz,
+      "change_required" boolean not null default false,
+      "is_machine" boolean not null default false,
+      "roles" text[] not null default '{}'
+    )`,
+    // One row a user. It is locked for every change, so changes of one user happen one after the other.
+    // "last_hash_digest" is SHA-256 of the hash text that we wrote: another one in force means a foreign change.
+    `create table if not exists "passferry_users" (
+      "user_id" text primary key,
+      "password_sequence" bigint not null default -1,
+      "event_sequence" bigint not null default 0,
+      "last_hash_digest" text,
+      "creation_date" timestamptz not null default now(),
+      "change_date" timestamptz
+    )`,
+    `create index if not exists "passferry_users_password_sequence" on "passferry_users" ("password_sequence")`,
+    `create table if not exists "passferry_events" (
+      "user_id" text not null,
+      "sequence" bigint not null,
+      "organization" text not null,
+      "job_id" text not null unique,
+      "password_sequence" bigint not null,
+      "at" timestamptz not null,
+      "change_required" boolean not null,
+      primary key ("user_id", "sequence")
+    )`,
+    // A row overrides the built-in policy for one organization.
+    `create table if not exists "passferry_policies" (
+      "organization" text primary key,
+      "min_length" integer not null default 8 check ("min_length" between 1 and 72),
+      "upper" boolean not null default true,
+      "lower" boolean not null default true,
+      "number" boolean not null default true,
+      "symbol" boolean not null default true
+    )`,
+  ],
+];
+
+/** Creates or updates our tables in the first schema of the search path, in one transaction. Repeating it changes nothing. */
+export async function migrate(sql: SqlClient): Promise<void> {
+  await sql.transaction(async ({ query }) => {
+    await query('select pg_advisory_xact_lock($1)', [lock]);
+    await query(`create table if not exists "passferry_schema" (
+      "version" integer primary key,
+      "applied_at" timestamptz not null default now()
+    )`);
+    const [row] = await query(`select coalesce(max("version"), 0)::integer as "version" from "passferry_schema"`);
+    for (const [index, statements] of versions.entries()) {
+      if (index < Number(row?.version)) continue;
+      for (const statement of statements) await query(statement);
+      await query('insert into "passferry_schema" ("version") values ($1)', [index + 1]);
+    }
+  });
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { PassferryError } from '../errors.ts';
+import { registerImport } from './import.ts';
+import { registerJob } from './job.ts';
+import { registerKeys } from './keys.ts';
+import { registerServers } from './servers.ts';
+import { registerSet } from './set.ts';
+import { withThreadPool } from './thread-pool.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+
+const program = new Command('passferry')
+  .description('Sets passwords through a queue: v1 stores, ZITADEL v2, and the way from one to the other.')
+  .version(version)
+  .exitOverride()
+  .addHelpText(
+    'after',
+    `
+Exit codes: 0 all in effect · 1 some rejected, refused, superseded or stale · 2 usage · 3 could not start or reach
+            4 accepted but not finished · 5 cancelled`,
+  );
+registerServers(program);
+registerSet(program);
+registerJob(program);
+registerImport(program);
+registerKeys(program);
+
+/** Commands that hash need the thread pool sized before the process starts. */
+const hashing = new Set(['up', 'work', 'sandbox']);
+
+async function main(): Promise<void> {
+  if (hashing.has(process.argv[2] ?? '') && !process.argv.includes('--help')) {
+    const code = await withThreadPool();
+    if (code !== undefined) process.exit(code);
+  }
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+    else {
+      const told = error instanceof PassferryError ? error : new PassferryError('internal', { cause: error });
+      process.stderr.write(`passferry: ${told.message} (${told.reason})\n`);
+      if (process.env.PASSFERRY_LOG_LEVEL === 'debug' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+      process.exitCode = 3;
+    }
+  }
+}
+
+await main();

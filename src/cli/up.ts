@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createV1Postgres, pgliteClient, type V1Postgres } from '../adapters/v1-postgres/index.ts';
+import { createV2Zitadel } from '../adapters/v2-zitadel/index.ts';
+import { loadServeConfig, loadWorkConfig } from '../config.ts';
+import { credential } from '../credential.ts';
+import { startEmbeddedRedis } from '../embedded/redis.ts';
+import { createKeyFiles } from '../key-files.ts';
+import type { Log } from '../log.ts';
+import { hashToken } from '../producer/callers.ts';
+import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts';
+import { serve } from '../serve.ts';
+import { work } from '../work.ts';
+import { sampleOrgs, samplePassword, samplePeople } from './up-people.ts';
+
+export interface UpOptions {
+  /** Everything lives here: keys, Redis data, the v1 store, tokens. */
+  dataDir: string;
+  /** host:port of the HTTP port. Port 0 takes a free one. */
+  listen: string;
+  bcryptCost: number;
+  log: Log;
+}
+
+/** All parts in one process on embedded defaults. */
+export interface Up {
+  url: string;
+  tokenFile: string;
+  v1: V1Postgres;
+  sandbox: Sandbox;
+  close(): Promise<void>;
+}
+
+/** A private Redis, the v1 store on PGlite, the sandbox as v2, the producer and a worker. Releases in reverse order. */
+export async function up({ dataDir, listen, bcryptCost, log }: UpOptions): Promise<Up> {
+  const dir = resolve(dataDir);
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const releases: (() => Promise<unknown>)[] = [];
+  const close = async () => {
+    for (const release of releases.reverse().splice(0)) await release();
+  };
+  try {
+    const keysDir = join(dir, 'keys');
+    await createKeyFiles(keysDir);
+    const token = secretFile(join(dir, 'token'), () => `pf_${randomBytes(24).toString('base64url')}`);
+    const v2Token = secretFile(join(dir, 'v2-token'), () => randomBytes(24).toString('base64url'));
+    const callersFile = join(dir, 'callers.json');
+    writeOnce(callersFile, JSON.stringify(sampleCallers(token), null, 2));
+
+    const redis = await startEmbeddedRedis({ dir: join(dir, 'redis') });
+    releases.push(() => redis.stop());
+
+    const v1 = await createV1Postgres({ sql: await pgliteClient(join(dir, 'v1')), bcryptCost });
+    releases.push(() => v1.close());
+    await v1.migrate();
+    await v1.addUsers(samplePeople.filter((p) => p.org === sampleOrgs.v1).map((p) => ({ ...p, password: samplePassword })));
+
+    const sandbox = await startSandbox({
+      bcryptCost,
+      tokens: { [v2Token]: { userId: 'passferry', roles: { instance: ['IAM_OWNER'] } } },
+      orgs: Object.values(sampleOrgs),
+      users: samplePeople.filter((p) => p.org === sampleOrgs.v2).map((p) => ({ ...p, password: samplePassword })),
+    });
+    releases.push(() => sandbox.close());
+
+    const shared = {
+      PASSFERRY_REDIS_URL: redis.url,
+      PASSFERRY_KEYS_DIR: keysDir,
+      PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { [sampleOrgs.v2]: 'v2' } }),
+    };
+    const workConfig = loadWorkConfig({
+      ...shared,
+      // The embedded store is handed over below; its address only satisfies the check.
+      PASSFERRY_V1_URL: 'postgres://127.0.0.1/embedded',
+      PASSFERRY_V2_URL: sandbox.url,
+      PASSFERRY_V2_TOKEN_FILE: join(dir, 'v2-token'),
+    });
+    const v2 = createV2Zitadel({ url: sandbox.url, credential: credential({ file: join(dir, 'v2-token') }) });
+    const worker = await work(workConfig, { v1, v2 }, log);
+    releases.push(() => worker.close());
+    await worker.ready;
+
+    const serving = await serve(
+      loadServeConfig({ ...shared, PASSFERRY_LISTEN: listen, PASSFERRY_CALLERS_FILE: callersFile }),
+      log,
+    );
+    releases.push(() => serving.close());
+    const tokenFile = join(dir, 'token');
+    writeFileSync(join(dir, 'client.json'), JSON.stringify({ url: serving.url, tokenFile }), { mode: 0o600 });
+    return { url: serving.url, tokenFile, v1, sandbox, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function sampleCallers(token: string): object {
+  const everything = ['set', 'import', 'read', 'admin'];
+  const grants = Object.fromEntries(Object.values(sampleOrgs).map((org) => [org, everything]));
+  return {
+    callers: [{ name: 'you', tokenSha256: hashToken(token), home: sampleOrgs.v1, grants: { ...grants, '*': ['operate'] } }],
+  };
+}
+
+function secretFile(path: string, make: () => string): string {
+  writeOnce(path, `${make()}\n`);
+  return readFileSync(path, 'utf8').trim();
+}
+
+function writeOnce(path: string, text: string): void {
+  if (existsSync(path)) return;
+  writeFileSync(path, text, { mode: 0o600 });
+  chmodSync(path, 0o600);
+}

@@ -1,0 +1,208 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { PassferryError } from './errors.ts';
+
+/** Reads the environment once, at an entry, into a frozen value; every problem is reported together, no value is echoed. */
+
+const duration = z
+  .string()
+  .regex(/^\d+(ms|s|m|h|d)$/, 'must be a number with ms, s, m, h or d, such as 25s')
+  .transform((text) => {
+    const [, number, unit] = /^(\d+)(\D+)$/.exec(text) as unknown as [string, string, keyof typeof units];
+    return Number(number) * units[unit];
+  });
+const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+const count = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must lie between ${min} and ${max}`);
+
+const address = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'must be host:port')
+  .transform((text) => {
+    const at = text.lastIndexOf(':');
+    return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) };
+  })
+  .refine(({ port }) => port <= 65_535, 'has a port above 65535');
+
+const url = (...protocols: string[]) =>
+  z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
+    message: `must be a URL with ${protocols.join(' or ')}`,
+  });
+
+const json = (schema: z.ZodType) =>
+  z.string().transform((text, ctx) => {
+    try {
+      const parsed = schema.safeParse(JSON.parse(text));
+      if (parsed.success) return parsed.data;
+      ctx.addIssue({ code: 'custom', message: 'has the wrong shape' });
+    } catch {
+      ctx.addIssue({ code: 'custom', message: 'is not valid JSON' });
+    }
+    return z.NEVER;
+  });
+
+const stage = z.enum(['v1', 'v2']);
+const stagesSchema = z.strictObject({ default: stage, organizations: z.record(z.string(), stage).default({}) });
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const common = {
+  PASSFERRY_REDIS_URL: url('redis:', 'rediss:'),
+  PASSFERRY_NAMESPACE: z
+    .string()
+    .regex(/^[a-z0-9-]{1,32}$/, 'must have 1 to 32 of a-z, 0-9 and -')
+    .default('passferry'),
+  PASSFERRY_KEYS_DIR: z.string().min(1),
+  PASSFERRY_RETENTION: duration.default(7 * units.d),
+  PASSFERRY_STAGES: json(stagesSchema).default({ default: 'v1', organizations: {} }),
+  PASSFERRY_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info'),
+  PASSFERRY_ALLOW_INSECURE: list.default([]),
+};
+
+const serveSchema = z.object({
+  ...common,
+  PASSFERRY_LISTEN: address.default({ host: '127.0.0.1', port: 8080 }),
+  PASSFERRY_CALLERS_FILE: z.string().min(1),
+  PASSFERRY_WAIT: duration.default(25 * units.s),
+});
+
+const workSchema = z.object({
+  ...common,
+  PASSFERRY_V1_URL: url('postgres:', 'postgresql:').optional(),
+  PASSFERRY_V1_BCRYPT_COST: count(4, 31).default(12),
+  PASSFERRY_V1_MIGRATE: z.enum(['true', 'false']).default('false'),
+  PASSFERRY_V2_URL: url('http:', 'https:').optional(),
+  PASSFERRY_V2_TOKEN: z.string().min(1).optional(),
+  PASSFERRY_V2_TOKEN_FILE: z.string().min(1).optional(),
+  PASSFERRY_V2_CONCURRENCY: count(1, 1_000).default(8),
+  PASSFERRY_V2_DEADLINE: duration.default(20 * units.s),
+  PASSFERRY_PROTECTED_USERS: list.optional(),
+  PASSFERRY_HEALTH_LISTEN: address.optional(),
+});
+
+export type Stages = z.infer<typeof stagesSchema>;
+export type ServeConfig = Readonly<
+  Omit<z.infer<typeof serveSchema>, 'PASSFERRY_STAGES'> & { PASSFERRY_STAGES: Stages }
+>;
+export type WorkConfig = Readonly<Omit<z.infer<typeof workSchema>, 'PASSFERRY_STAGES'> & { PASSFERRY_STAGES: Stages }>;
+
+export type Environment = Record<string, string | undefined>;
+
+/** What may be refused for being unsafe, by name in PASSFERRY_ALLOW_INSECURE. */
+export type InsecureName = 'redis' | 'sql' | 'v2' | 'listen' | 'durability';
+
+export function loadServeConfig(env: Environment): ServeConfig {
+  return load(serveSchema, env, (config) => [
+    ...unsafeRedis(config),
+    ...(isLoopback(config.PASSFERRY_LISTEN.host) || allows(config, 'listen')
+      ? []
+      : ['PASSFERRY_LISTEN is not a loopback address and this port has no TLS (allow: listen, behind a TLS proxy)']),
+  ]) as ServeConfig;
+}
+
+export function loadWorkConfig(env: Environment): WorkConfig {
+  return load(workSchema, env, (config) => [
+    ...unsafeRedis(config),
+    ...(config.PASSFERRY_V1_URL || config.PASSFERRY_V2_URL ? [] : ['PASSFERRY_V1_URL or PASSFERRY_V2_URL is required']),
+    ...stageProblems(config as WorkConfig),
+    ...(config.PASSFERRY_V2_URL && !config.PASSFERRY_V2_TOKEN && !config.PASSFERRY_V2_TOKEN_FILE
+      ? ['PASSFERRY_V2_TOKEN_FILE is required with PASSFERRY_V2_URL']
+      : []),
+    ...unsafe(
+      config,
+      'sql',
+      'PASSFERRY_V1_URL',
+      config.PASSFERRY_V1_URL,
+      (u) => !/sslmode=(require|verify)/.test(u.search),
+    ),
+    ...unsafe(config, 'v2', 'PASSFERRY_V2_URL', config.PASSFERRY_V2_URL, (u) => u.protocol === 'http:'),
+  ]) as WorkConfig;
+}
+
+export function allows(config: { PASSFERRY_ALLOW_INSECURE: string[] }, name: InsecureName): boolean {
+  return config.PASSFERRY_ALLOW_INSECURE.includes(name);
+}
+
+function load<T extends z.ZodType>(schema: T, env: Environment, more: (config: z.infer<T>) => string[]): z.infer<T> {
+  const problems: string[] = [];
+  const given = withFiles(env, problems);
+  const parsed = schema.safeParse(given);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      const name = String(issue.path[0]);
+      const missing = issue.code === 'invalid_type' && given[name] === undefined;
+      problems.push(missing ? `${name} is required` : `${name} ${issue.message}`);
+    }
+  } else problems.push(...more(parsed.data));
+  if (problems.length > 0) {
+    throw new PassferryError('config_invalid', {
+      message: `The configuration has ${problems.length === 1 ? 'an error' : 'errors'}:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+    });
+  }
+  return Object.freeze(parsed.data) as z.infer<T>;
+}
+
+/** `NAME_FILE` holds the path of a file with the value: secrets need not stand in the environment. */
+function withFiles(env: Environment, problems: string[]): Environment {
+  const given: Environment = {};
+  for (const [name, value] of Object.entries(env))
+    if (name.startsWith('PASSFERRY_') && value !== '') given[name] = value;
+  for (const name of ['PASSFERRY_REDIS_URL', 'PASSFERRY_V1_URL', 'PASSFERRY_STAGES']) {
+    const file = given[`${name}_FILE`];
+    if (!file || given[name]) continue;
+    try {
+      given[name] = readFileSync(file, 'utf8').trim();
+    } catch {
+      problems.push(`${name}_FILE cannot be read`);
+    }
+  }
+  return given;
+}
+
+function stageProblems(config: WorkConfig): string[] {
+  const { default: fallback, organizations } = config.PASSFERRY_STAGES;
+  const used = new Set([fallback, ...Object.values(organizations)]);
+  return [...used]
+    .filter((name) => !(name === 'v1' ? config.PASSFERRY_V1_URL : config.PASSFERRY_V2_URL))
+    .filter(() => Boolean(config.PASSFERRY_V1_URL || config.PASSFERRY_V2_URL))
+    .map((name) => `PASSFERRY_STAGES uses ${name}, but PASSFERRY_${name.toUpperCase()}_URL is not set`);
+}
+
+function unsafeRedis(config: { PASSFERRY_REDIS_URL: string; PASSFERRY_ALLOW_INSECURE: string[] }): string[] {
+  return unsafe(
+    config,
+    'redis',
+    'PASSFERRY_REDIS_URL',
+    config.PASSFERRY_REDIS_URL,
+    (u) => u.protocol !== 'rediss:' || u.password === '',
+  );
+}
+
+function unsafe(
+  config: { PASSFERRY_ALLOW_INSECURE: string[] },
+  allow: InsecureName,
+  name: string,
+  value: string | undefined,
+  isUnsafe: (url: URL) => boolean,
+): string[] {
+  if (!value || allows(config, allow)) return [];
+  const parsed = new URL(value);
+  if (isLoopback(parsed.hostname) || !isUnsafe(parsed)) return [];
+  return [
+    `${name} is not a loopback address and lacks TLS or a password (allow with PASSFERRY_ALLOW_INSECURE=${allow})`,
+  ];
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
+}

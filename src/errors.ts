@@ -1,0 +1,190 @@
+/**
+ * The closed set of codes and the one error class.
+ *
+ * Every foreign error is translated where it enters. A message is fixed by its reason and never holds a value: BullMQ
+ * stores messages in Redis, so a password in a message would be a password at rest.
+ */
+
+/** How something ended badly: the canonical gRPC names and our own `expired`. */
+export type Code = keyof typeof codes;
+
+interface CodeFacts {
+  /** gRPC status number. */
+  grpc: number;
+  /** HTTP status, as ZITADEL's gateway maps it. */
+  http: number;
+  /** Exit code of the command line when one request ends so. */
+  exit: number;
+}
+
+/** code → HTTP, gRPC, exit code. One row each; nothing else maps codes. */
+export const codes = {
+  canceled: { grpc: 1, http: 499, exit: 5 },
+  unknown: { grpc: 2, http: 500, exit: 1 },
+  invalid_argument: { grpc: 3, http: 400, exit: 1 },
+  deadline_exceeded: { grpc: 4, http: 504, exit: 4 },
+  not_found: { grpc: 5, http: 404, exit: 1 },
+  already_exists: { grpc: 6, http: 409, exit: 1 },
+  permission_denied: { grpc: 7, http: 403, exit: 1 },
+  resource_exhausted: { grpc: 8, http: 429, exit: 4 },
+  failed_precondition: { grpc: 9, http: 400, exit: 1 },
+  aborted: { grpc: 10, http: 409, exit: 1 },
+  out_of_range: { grpc: 11, http: 400, exit: 1 },
+  unimplemented: { grpc: 12, http: 501, exit: 1 },
+  internal: { grpc: 13, http: 500, exit: 1 },
+  unavailable: { grpc: 14, http: 503, exit: 3 },
+  data_loss: { grpc: 15, http: 500, exit: 1 },
+  unauthenticated: { grpc: 16, http: 401, exit: 1 },
+  // Not 504: that means "pending", and this is an end.
+  expired: { grpc: 10, http: 409, exit: 1 },
+} as const satisfies Record<string, CodeFacts>;
+
+/** Whose fault it is. Only `user` may end a job (P7); the others delay it. */
+export type Scope = 'user' | 'organization' | 'backend';
+
+/**
+ * Stable reasons of our own: reason → code and fixed text. The ids of ZITADEL (`COMMAND-G8dh3`) are reasons too; their
+ * texts stand in `zitadel-ids.ts`.
+ */
+export const reasons = {
+  // what a caller sent
+  body_not_json: ['invalid_argument', 'The body is not valid JSON.'],
+  body_not_object: ['invalid_argument', 'The body must be a JSON object.'],
+  body_too_large: ['invalid_argument', 'The body is larger than this endpoint takes.'],
+  media_type_unsupported: ['invalid_argument', 'This media type is not taken here.'],
+  field_type: ['invalid_argument', 'A field has the wrong type.'],
+  user_id_missing: ['invalid_argument', 'The user id is missing.'],
+  user_id_invalid: ['invalid_argument', 'The user id must have 1 to 200 characters, none of them a control character.'],
+  org_id_invalid: [
+    'invalid_argument',
+    'The organization id must have 1 to 200 characters, none of them a control character.',
+  ],
+  password_missing: ['invalid_argument', 'The password is missing or empty.'],
+  password_too_long: ['invalid_argument', 'The password is longer than 72 characters.'],
+  password_too_many_bytes: ['invalid_argument', 'The password is longer than 72 bytes in UTF-8.'],
+  password_nul: ['invalid_argument', 'The password holds a NUL character.'],
+  password_ill_formed: ['invalid_argument', 'The password holds half of a surrogate pair and cannot be encoded.'],
+  idempotency_key_invalid: ['invalid_argument', 'The Idempotency-Key must have 1 to 255 visible ASCII characters.'],
+  idempotency_key_reused: ['failed_precondition', 'This Idempotency-Key was used for another request.'],
+  prefer_invalid: ['invalid_argument', 'The Prefer header cannot be understood.'],
+  expires_invalid: ['invalid_argument', 'The expiry must lie between one second and 30 days.'],
+  // who the caller is
+  auth_header_missing: ['unauthenticated', 'auth header missing'],
+  route_unknown: ['not_found', 'Not Found'],
+  method_not_allowed: ['unimplemented', 'Method Not Allowed'],
+  job_unknown: ['not_found', 'There is no such job.'],
+  run_unknown: ['not_found', 'There is no such run.'],
+  org_not_granted: ['permission_denied', 'The caller may not act in this organization.'],
+  permission_missing: ['permission_denied', 'The caller lacks the permission for this.'],
+  protected_user: [
+    'permission_denied',
+    'This user is protected: only a caller with the permission admin may set the password.',
+  ],
+  roles_unreadable: [
+    'permission_denied',
+    'Roles cannot be read in v2, so only a caller with the permission admin may write there until protected users are configured.',
+  ],
+  // how a job can end
+  job_expired: ['expired', 'The job did not finish before its expiry.'],
+  job_canceled: ['canceled', 'The job was cancelled before it began.'],
+  run_canceled: ['canceled', 'The run was cancelled before this row began.'],
+  wrong_organization: ['failed_precondition', 'The user does not belong to this organization.'],
+  ability_missing: ['unimplemented', 'The backend lacks the ability this needs.'],
+  refused: ['failed_precondition', 'The backend refused the change.'],
+  hash_encoding_unknown: [
+    'failed_precondition',
+    'The v1 store has an unknown hash encoding; it is read-only until one is named.',
+  ],
+  sealed_unreadable: ['data_loss', 'The sealed password was altered or truncated and cannot be opened.'],
+  sealed_key_destroyed: [
+    'failed_precondition',
+    'The key that this password was sealed to is gone; send the request again.',
+  ],
+  job_forged: ['permission_denied', 'The job is not signed by a producer of ours and was refused.'],
+  job_version_unknown: ['unimplemented', 'The job has a version that this worker does not know.'],
+  secret_destroyed: [
+    'failed_precondition',
+    'The sealed password was destroyed after its time; send the request again.',
+  ],
+  quarantined: ['aborted', 'The job crashed its worker three times and waits for a person.'],
+  // infrastructure
+  wait_over: ['deadline_exceeded', 'The job was accepted and is not finished yet; ask again with the same key.'],
+  accept_unknown: ['unavailable', 'It is unknown whether the request was accepted; send it again with the same key.'],
+  redis_down: ['unavailable', 'Redis is not reachable.'],
+  ledger_not_ready: ['unavailable', 'No worker has confirmed the order of changes on this Redis yet.'],
+  shutting_down: ['unavailable', 'The process is shutting down.'],
+  backend_down: ['unavailable', 'The backend is not reachable.'],
+  backend_timeout: ['deadline_exceeded', 'The backend did not answer in time.'],
+  backend_limited: ['resource_exhausted', 'The backend asks to slow down.'],
+  backend_error: ['internal', 'The backend failed.'],
+  backend_unauthenticated: ['unauthenticated', 'The backend does not accept our credentials.'],
+  backend_forbidden: ['permission_denied', 'The backend denies us the permission in this organization.'],
+  lease_lost: ['aborted', 'The lease on the user was lost before the change was recorded.'],
+  held: ['unavailable', 'The backend is on hold.'],
+  aborted: ['aborted', 'The work was stopped and will be taken up again.'],
+  internal: ['internal', 'Passferry failed inside; the log has the details.'],
+  config_invalid: ['invalid_argument', 'The configuration has errors.'],
+} as const satisfies Record<string, readonly [Code, string]>;
+
+export type Reason = keyof typeof reasons;
+
+/** A bad field: where it is and why, never its value. */
+export interface FieldError {
+  field: string;
+  reason: Reason;
+}
+
+export interface ErrorOptions {
+  /** Default `user`. */
+  scope?: Scope;
+  /** `unknown` when the change may have been made although we saw an error. Default `none`. */
+  effect?: 'none' | 'unknown';
+  /** What the other side asked us to wait, in ms. */
+  retryAfterMs?: number;
+  fields?: FieldError[];
+  /** Overrides of a known id of ZITADEL: its code and its fixed English text. */
+  code?: Code;
+  message?: string;
+  /** Kept for the log of this process; never sent, never stored. */
+  cause?: unknown;
+}
+
+/** The one error class. `reason` is one of {@link reasons} or an id of ZITADEL such as `COMMAND-G8dh3`. */
+export class PassferryError extends Error {
+  override readonly name = 'PassferryError';
+  readonly code: Code;
+  readonly reason: string;
+  readonly scope: Scope;
+  readonly effect: 'none' | 'unknown';
+  readonly retryAfterMs: number | undefined;
+  readonly fields: FieldError[];
+
+  constructor(reason: Reason | (string & {}), options: ErrorOptions = {}) {
+    const known = (reasons as Record<string, readonly [Code, string]>)[reason];
+    super(options.message ?? known?.[1] ?? reasons.refused[1], { cause: options.cause });
+    this.code = options.code ?? known?.[0] ?? 'unknown';
+    this.reason = reason;
+    this.scope = options.scope ?? 'user';
+    this.effect = options.effect ?? 'none';
+    this.retryAfterMs = options.retryAfterMs;
+    this.fields = options.fields ?? [];
+  }
+
+  /** Without the cause: whatever prints or stores an error gets code, reason and fixed text. */
+  toJSON() {
+    return { code: this.code, reason: this.reason, message: this.message };
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return `PassferryError ${this.code} ${this.reason}: ${this.message}`;
+  }
+}
+
+/** Anything thrown → our error. What is not ours becomes `internal` of the given scope; its text goes nowhere. */
+export function toPassferryError(
+  thrown: unknown,
+  fallback: Reason = 'internal',
+  scope: Scope = 'backend',
+): PassferryError {
+  return thrown instanceof PassferryError ? thrown : new PassferryError(fallback, { scope, cause: thrown });
+}

@@ -1,0 +1,59 @@
+import { createHmac, randomBytes } from 'node:crypto';
+
+const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** Crockford's base32, lower case, `length` characters of the leading bits. */
+function base32(bytes: Buffer, length: number): string {
+  let bits = 0n;
+  for (const byte of bytes) bits = (bits << 8n) | BigInt(byte);
+  const total = BigInt(bytes.length * 8);
+  let text = '';
+  for (let i = 1n; i <= BigInt(length); i++) text += alphabet[Number((bits >> (total - 5n * i)) & 31n)];
+  return text;
+}
+
+/**
+ * Job ids: `j`, the shard, time (10), randomness (16), and a tag (8) that proves time and organization to whoever has the
+ * key: years later one can still say "yours, and gone". Never all digits, never a colon (BullMQ's rules).
+ */
+export function makeJobId(key: Buffer, org: string, now = Date.now()): string {
+  const time = Buffer.alloc(8);
+  time.writeBigUInt64BE(BigInt(now) << 14n);
+  const head = base32(time, 10) + base32(randomBytes(10), 16);
+  return `j0-${head}${tag(key, head, org)}`;
+}
+
+function tag(key: Buffer, head: string, org: string): string {
+  return base32(
+    createHmac('sha256', key)
+      .update(JSON.stringify(['job-id', head, org]))
+      .digest()
+      .subarray(0, 5),
+    8,
+  );
+}
+
+export function isJobId(text: string): boolean {
+  return /^(j0-[0-9a-z]{34}|r0-[0-9a-z]{26}-\d{1,9})$/.test(text);
+}
+
+/** The same caller, organization and key always name the same run; repeating an upload goes on with it. */
+export function makeRunId(key: Buffer, caller: string, org: string, idempotencyKey: string): string {
+  const digest = createHmac('sha256', key)
+    .update(JSON.stringify(['run-id', caller, org, idempotencyKey]))
+    .digest();
+  return `r0-${base32(digest, 26)}`;
+}
+
+export function isRunId(text: string): boolean {
+  return /^r0-[0-9a-z]{26}$/.test(text);
+}
+
+/** Deterministic: feeding a row again is harmless. */
+export function rowJobId(runId: string, row: number): string {
+  return `${runId}-${row}`;
+}
+
+export function makeIdempotencyKey(): string {
+  return `pf-${randomBytes(16).toString('hex')}`;
+}

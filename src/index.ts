@@ -1,0 +1,91 @@
+/** The library: what is exported here is the only promise. */
+import { type Environment, loadWorkConfig } from './config.ts';
+import type { JobView, Outcome } from './job.ts';
+import { readFingerprintKey, readJobKey, readPublicKeys } from './key-files.ts';
+import { redisKeys } from './keys.ts';
+import { createLog } from './log.ts';
+import { type Accepted, createProducer as compose } from './producer/producer.ts';
+import { parseSetPassword } from './producer/validate.ts';
+import { connectRedis } from './redis.ts';
+import { openBackends, work } from './work.ts';
+import type { PassferryWorker } from './worker/worker.ts';
+
+export { type Code, PassferryError } from './errors.ts';
+export type { Details, JobView, Outcome, Result } from './job.ts';
+export type { Accepted } from './producer/producer.ts';
+export type { PassferryWorker } from './worker/worker.ts';
+
+export interface ProducerOptions {
+  /** `redis://` or `rediss://`. */
+  redisUrl: string;
+  /** Directory with `public.json`, `shared.json`, `fingerprint.json` (made by `passferry keys init`). */
+  keysDir: string;
+  /** Who asks; jobs carry it. Default `library`. */
+  caller?: string;
+  /** The asker may set protected users. Default false. */
+  admin?: boolean;
+  /** Default `passferry`. */
+  namespace?: string;
+  /** How long outcomes stay readable, ms. Default 7 days. */
+  retentionMs?: number;
+}
+
+export interface SetPasswordInput {
+  org: string;
+  user: string;
+  password: string;
+  /** Default true, as in the v1 call: the user must change it at the next login. */
+  changeRequired?: boolean;
+  /** Same key and same request: the same job. Default: a new key. */
+  idempotencyKey?: string;
+  /** Default 24 h. */
+  expiresInMs?: number;
+}
+
+export interface ProducerHandle {
+  /** Resolves when the job is stored. Errors: `PassferryError`; after `accept_unknown` send it again with the same key. */
+  setPassword(input: SetPasswordInput): Promise<Accepted>;
+  /** The outcome, or undefined after `timeoutMs`. */
+  wait(jobId: string, timeoutMs: number): Promise<Outcome | undefined>;
+  /** What is known of a job, or undefined after its retention. */
+  job(jobId: string): Promise<JobView | undefined>;
+  close(): Promise<void>;
+}
+
+/** Enqueues set-password jobs from your own process. */
+export async function createProducer(options: ProducerOptions): Promise<ProducerHandle> {
+  const target = { url: options.redisUrl };
+  const redis = connectRedis(target, 'producer');
+  await new Promise<void>((resolve) => redis.once('ready', () => resolve()));
+  const producer = compose({
+    redis,
+    connectEvents: () => connectRedis(target, 'worker'),
+    keys: redisKeys(options.namespace ?? 'passferry'),
+    publicKeys: readPublicKeys(options.keysDir),
+    jobKey: readJobKey(options.keysDir),
+    fingerprintKey: readFingerprintKey(options.keysDir),
+    retentionMs: options.retentionMs ?? 7 * 86_400_000,
+  });
+  const asker = { caller: options.caller ?? 'library', admin: options.admin ?? false };
+  return {
+    async setPassword({ org, user, password, changeRequired = true, idempotencyKey, expiresInMs }) {
+      const request = parseSetPassword({ password, noChangeRequired: !changeRequired }, org, user);
+      return producer.setPassword(asker, request, {
+        ...(idempotencyKey !== undefined && { idempotencyKey }),
+        ...(expiresInMs !== undefined && { expiresInMs }),
+      });
+    },
+    wait: producer.wait,
+    job: producer.view,
+    close: producer.close,
+  };
+}
+
+/**
+ * Runs a worker in your own process, configured like `passferry work` (PASSFERRY_* names). Set UV_THREADPOOL_SIZE to
+ * cores + 2 before the process starts.
+ */
+export async function createWorker(environment: Environment): Promise<PassferryWorker> {
+  const config = loadWorkConfig(environment);
+  return work(config, await openBackends(config), createLog(config.PASSFERRY_LOG_LEVEL, 'work'));
+}

@@ -1,0 +1,131 @@
+import type { Code } from './errors.ts';
+import { PassferryError } from './errors.ts';
+
+/** Where a password finally lives. */
+export type BackendName = 'v1' | 'v2';
+
+/** The queues of BullMQ: nobody who waits stands behind a million rows. */
+export const queueNames = { interactive: 'interactive', rows: 'rows' } as const;
+export type QueueName = keyof typeof queueNames;
+
+/** The version of job data that this code writes. A worker delays and reports what it does not know (F19). */
+export const jobDataVersion = 1;
+
+/** What a set-password job stores in Redis: no secret in clear, everything else signed (see `signature.ts`). */
+export interface SetPasswordData {
+  v: typeof jobDataVersion;
+  name: 'set-password';
+  jobId: string;
+  /** Name of the authenticated caller. */
+  caller: string;
+  org: string;
+  user: string;
+  /** Order of acceptance: a decimal of up to 16 digits. */
+  seq: string;
+  /** Redis time of acceptance, ms since the epoch. */
+  acceptedAt: number;
+  /** Redis time after which the job ends `expired`, ms since the epoch. */
+  expiresAt: number;
+  /** The user must change the password at the next login. */
+  changeRequired: boolean;
+  /** The caller has the permission `admin` here, so protected users may be set. */
+  admin: boolean;
+  /** A person's later choice in the backend does not make this job `stale`. */
+  overwriteNewer: boolean;
+  /** Id of the data key that `sealed` is encrypted under. */
+  dataKey: string;
+  /** AES-256-GCM of the padded password; base64url. */
+  sealed: string;
+  /** The run this row belongs to, and its number (from 1). */
+  run?: string;
+  row?: number;
+  /** HMAC under the shared job key over all of the above. */
+  mac: string;
+}
+
+export type JobData = SetPasswordData;
+
+/** The answer of the v1 contract: the number of the change, its times, the owner of the user. */
+export interface Details {
+  sequence: string;
+  /** RFC 3339. */
+  creationDate?: string;
+  changeDate: string;
+  resourceOwner: string;
+}
+
+/** How a job ended well. All but `set`, `unchanged` and `mirrored` mean that another password is in force. */
+export type Result = 'set' | 'unchanged' | 'superseded' | 'stale' | 'mirrored';
+
+export type Outcome = {
+  /** The password that was sent is the one in force. */
+  inEffect: boolean;
+  /** When the outcome was recorded: Redis time, ms since the epoch. */
+  at: number;
+  backend?: BackendName;
+} & (
+  | {
+      result: Result;
+      details?: Details;
+      /** v2 only: settled by reading after a lost answer, not by an answer. */
+      assumed?: boolean;
+    }
+  | { code: Code; reason: string; message: string }
+);
+
+/** The outcome of a job that ended badly. */
+export function failure(error: PassferryError, at: number, backend?: BackendName): Outcome {
+  return {
+    code: error.code,
+    reason: error.reason,
+    message: error.message,
+    inEffect: false,
+    at,
+    ...(backend && { backend }),
+  };
+}
+
+export function isFailure(outcome: Outcome): outcome is Extract<Outcome, { code: Code }> {
+  return 'code' in outcome;
+}
+
+/** Job states are BullMQ's; the ledger knows the first and the last two, the queue all of them. */
+export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed';
+
+/** What anybody who may see a job sees of it. */
+export interface JobView {
+  id: string;
+  state: JobState;
+  done: boolean;
+  user: string;
+  org: string;
+  run?: string;
+  row?: number;
+  acceptedAt: string;
+  expiresAt: string;
+  finishedAt?: string;
+  /** How often something was sent to a backend for this job. */
+  attempts: number;
+  /** Why it waits, when a worker had to put it back. */
+  waitingFor?: string;
+  outcome?: Omit<Outcome, 'at'>;
+}
+
+/** Stored job data → job data; refuses what this code does not know, without echoing it. */
+export function decodeJobData(stored: unknown): JobData {
+  const data = stored as Partial<SetPasswordData> | null;
+  if (typeof data !== 'object' || data === null) throw new PassferryError('job_forged');
+  if (data.v !== jobDataVersion || data.name !== 'set-password') {
+    throw new PassferryError('job_version_unknown', { scope: 'backend' });
+  }
+  const strings = [data.jobId, data.caller, data.org, data.user, data.seq, data.dataKey, data.sealed, data.mac];
+  const numbers = [data.acceptedAt, data.expiresAt];
+  const flags = [data.changeRequired, data.admin, data.overwriteNewer];
+  const wellFormed =
+    strings.every((s) => typeof s === 'string') &&
+    /^\d{1,17}$/.test(data.seq as string) &&
+    numbers.every((n) => Number.isSafeInteger(n)) &&
+    flags.every((f) => typeof f === 'boolean');
+  if (!wellFormed) throw new PassferryError('job_forged');
+  return data as SetPasswordData;
+}

@@ -1,0 +1,39 @@
+/**
+ * Every Redis key has its name here. All carry one hash tag, so that scripts work on a cluster; the tag names the shard
+ * (`0`: one is built, the names leave room for more).
+ */
+export interface Keys {
+  /** BullMQ's prefix: its keys are `<prefix>:<queue>:…`. */
+  readonly bullPrefix: string;
+  /** Last sequence that was given out; absent until a worker has confirmed the floor. */
+  readonly sequence: string;
+  /** Open jobs by expiry (ms). */
+  readonly open: string;
+  /** What happened, for whoever asks later: accepted and finished counts by kind. */
+  readonly counters: string;
+  job(jobId: string): string;
+  idempotency(digest: string): string;
+  /** Applied sequences and the lease of one user, within one organization. */
+  user(org: string, user: string): string;
+  dataKey(id: string): string;
+  run(runId: string): string;
+  runRejects(runId: string): string;
+}
+
+/** @param namespace 1 to 32 of `[a-z0-9-]`; lets several installations share one Redis. */
+export function redisKeys(namespace: string): Keys {
+  const tag = `{${namespace}:0}`;
+  return {
+    bullPrefix: `${tag}:q`,
+    sequence: `${tag}:sequence`,
+    open: `${tag}:open`,
+    counters: `${tag}:counters`,
+    job: (jobId) => `${tag}:job:${jobId}`,
+    idempotency: (digest) => `${tag}:key:${digest}`,
+    // The organization is part of the name: a wrong organization must not touch the lease of the right one (P5).
+    user: (org, user) => `${tag}:user:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
+    dataKey: (id) => `${tag}:data-key:${id}`,
+    run: (runId) => `${tag}:run:${runId}`,
+    runRejects: (runId) => `${tag}:run-rejects:${runId}`,
+  };
+}

@@ -1,0 +1,394 @@
+import type { Redis } from 'ioredis';
+import { PassferryError } from '../errors.ts';
+import { type BackendName, isFailure, type Outcome, type SetPasswordData } from '../job.ts';
+import type { Keys } from '../keys.ts';
+import { type JobKey, sign, verify } from '../signature.ts';
+import * as scripts from './scripts.ts';
+
+/** What was accepted and what was applied: the memory that outlives the queue's own (P6). */
+export interface LedgerOptions {
+  redis: Redis;
+  keys: Keys;
+  jobKey: JobKey;
+  /** How long an outcome stays readable after it was recorded, ms. */
+  retentionMs: number;
+}
+
+/** Called when a record in Redis does not carry our signature: it counts as absent. */
+export type OnForged = (what: 'outcome' | 'applied', jobId: string) => void;
+
+export interface Applied {
+  seq: bigint;
+  jobId: string;
+  /** When the backend says that our change was made, ms with fraction; 0 when unknown. */
+  changedAt: number;
+}
+
+export interface OpenAttempt {
+  sentAt: number;
+  deadline: number;
+  /** The user's change time before sending, ms; 0 when never set. */
+  before: number;
+}
+
+export type Begun =
+  | { kind: 'done'; outcome: Outcome }
+  | { kind: 'busy'; waitMs: number }
+  | { kind: 'superseded' }
+  | { kind: 'expired' }
+  | { kind: 'canceled' }
+  | { kind: 'go'; starts: number; attempt: OpenAttempt | undefined; applied: Applied | undefined };
+
+export interface JobRecord {
+  jobId: string;
+  caller: string;
+  org: string;
+  user: string;
+  seq: string;
+  acceptedAt: number;
+  expiresAt: number;
+  attempts: number;
+  starts: number;
+  run?: string;
+  row?: number;
+  waitingFor?: string;
+  outcome?: Outcome;
+}
+
+/** An open attempt of another job blocks its user this much longer than its deadline: time to be settled by its own job. */
+const settleGraceMs = 30_000;
+
+export type Ledger = ReturnType<typeof createLedger>;
+
+export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions, onForged: OnForged = () => {}) {
+  const run = (script: string, keyList: string[], args: (string | number)[]) => evaluate(redis, script, keyList, args);
+  const runKey = (data: { run?: string }) => keys.run(data.run ?? '-');
+
+  /** Stored outcome + signature → outcome, or undefined when it is not ours. */
+  function readOutcome(jobId: string, stored: string, mac: string | null, at: string | null): Outcome | undefined {
+    if (!mac || !verify(jobKey, 'outcome', [jobId, stored], mac)) {
+      onForged('outcome', jobId);
+      return undefined;
+    }
+    return { ...(JSON.parse(stored) as Outcome), at: Number(at) };
+  }
+
+  function appliedValue(data: SetPasswordData, backend: BackendName, changedAt: number): string {
+    const parts = [data.org, data.user, backend, data.seq, data.jobId, changedAt];
+    return `${data.seq}:${data.jobId}:${changedAt}:${sign(jobKey, 'applied', parts)}`;
+  }
+
+  function readApplied(data: SetPasswordData, backend: BackendName, value: string): Applied | undefined {
+    const [seq, jobId, changedAt, mac] = value.split(':');
+    if (!seq || !jobId || !changedAt || !mac) return undefined;
+    if (verify(jobKey, 'applied', [data.org, data.user, backend, seq, jobId, Number(changedAt)], mac)) {
+      return { seq: BigInt(seq), jobId, changedAt: Number(changedAt) };
+    }
+    onForged('applied', data.jobId);
+    return undefined;
+  }
+
+  return {
+    /** Confirms the order of changes on this Redis: the counter is at least `lowest` and the present time. */
+    async raiseFloor(lowest: bigint): Promise<void> {
+      await run(scripts.raiseFloor, [keys.sequence], [lowest.toString()]);
+    },
+
+    async isReady(): Promise<boolean> {
+      return (await redis.exists(keys.sequence)) === 1;
+    },
+
+    /** Errors: `ledger_not_ready`, `idempotency_key_reused`. */
+    async reserve(request: {
+      keyDigest: string;
+      jobId: string;
+      fingerprint: string;
+      caller: string;
+      org: string;
+      user: string;
+      expiresInMs: number;
+    }) {
+      const reply = (await run(
+        scripts.reserve,
+        [keys.idempotency(request.keyDigest), keys.job(request.jobId), keys.sequence, keys.open],
+        [
+          request.jobId,
+          request.fingerprint,
+          request.caller,
+          request.org,
+          request.user,
+          request.expiresInMs,
+          retentionMs,
+          keys.job(''),
+        ],
+      )) as string[];
+      const [kind, jobId, seq, acceptedAt, expiresAt, done] = reply;
+      if (kind === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
+      if (kind === 'mismatch') throw new PassferryError('idempotency_key_reused');
+      return {
+        replayed: kind === 'same',
+        jobId: jobId as string,
+        seq: seq as string,
+        acceptedAt: Number(acceptedAt),
+        expiresAt: Number(expiresAt),
+        done: done === '1',
+      };
+    },
+
+    /** One block of sequences for a chunk of rows; the same chunk again gets the same block. */
+    async reserveRows(
+      chunk: { run: string; caller: string; expiresAt: number },
+      rows: { jobId: string; row: number; org: string; user: string }[],
+    ) {
+      const first = rows[0];
+      if (!first) return { acceptedAt: 0, rows: [] };
+      const reply = (await run(
+        scripts.reserveRows,
+        [keys.run(chunk.run), keys.sequence, keys.open, ...rows.map((row) => keys.job(row.jobId))],
+        [
+          first.row,
+          chunk.caller,
+          chunk.expiresAt,
+          retentionMs,
+          ...rows.flatMap((row) => [row.jobId, row.row, row.org, row.user]),
+        ],
+      )) as string[];
+      if (reply[0] === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
+      const base = BigInt(reply[0] as string);
+      return {
+        acceptedAt: Number(reply[1]),
+        rows: rows.map((row, i) => ({ ...row, seq: (base + BigInt(i)).toString(), done: Number(reply[i + 2]) === 1 })),
+      };
+    },
+
+    /** Row 8 of the flow: is there anything to do, may we, and if so the lease. */
+    async begin(
+      data: SetPasswordData,
+      options: { token: string; leaseMs: number; backend: BackendName; exact: boolean },
+    ): Promise<Begun> {
+      const reply = (await run(
+        scripts.begin,
+        [keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data)],
+        [
+          data.jobId,
+          data.seq,
+          options.token,
+          options.leaseMs,
+          options.backend,
+          options.exact ? '1' : '0',
+          data.caller,
+          data.org,
+          data.user,
+          data.acceptedAt,
+          data.expiresAt,
+          retentionMs,
+          data.run ?? '',
+          data.row ?? '',
+          settleGraceMs,
+        ],
+      )) as [string, ...string[]];
+      switch (reply[0]) {
+        case 'done': {
+          const outcome = readOutcome(data.jobId, reply[1] as string, reply[2] ?? null, reply[3] ?? null);
+          if (outcome) return { kind: 'done', outcome };
+          // A forged outcome counts as absent: take it away and look again.
+          await redis.hdel(keys.job(data.jobId), 'outcome', 'outcomeMac', 'finishedAt');
+          return this.begin(data, options);
+        }
+        case 'busy':
+          return { kind: 'busy', waitMs: Number(reply[1]) };
+        case 'superseded': {
+          if (readApplied(data, options.backend, reply[1] as string)) return { kind: 'superseded' };
+          await redis.hdel(keys.user(data.org, data.user), options.backend);
+          return this.begin(data, options);
+        }
+        case 'expired':
+        case 'canceled':
+          return { kind: reply[0] };
+        default:
+          return {
+            kind: 'go',
+            starts: Number(reply[1]),
+            attempt: parseAttempt(reply[2] as string),
+            applied: reply[3] ? readApplied(data, options.backend, reply[3]) : undefined,
+          };
+      }
+    },
+
+    /** Before anything is sent to a backend without a fence: the attempt is on record. Error: `lease_lost`. */
+    async recordAttempt(data: SetPasswordData, token: string, deadlineMs: number, before: number): Promise<void> {
+      const reply = (await run(
+        scripts.recordAttempt,
+        [keys.job(data.jobId), keys.user(data.org, data.user)],
+        [data.jobId, token, deadlineMs, before],
+      )) as string[];
+      if (reply[0] !== 'ok') throw new PassferryError('lease_lost', { scope: 'backend' });
+    },
+
+    async closeAttempt(data: SetPasswordData): Promise<void> {
+      await run(scripts.closeAttempt, [keys.job(data.jobId), keys.user(data.org, data.user)], [data.jobId]);
+    },
+
+    async release(data: SetPasswordData, token: string, waitingFor: string): Promise<void> {
+      await run(scripts.release, [keys.job(data.jobId), keys.user(data.org, data.user)], [token, waitingFor]);
+    },
+
+    /**
+     * Records the outcome; the first one stays and is what is returned. `changedAt` is given when our change was applied:
+     * if something newer was applied meanwhile, the outcome becomes `superseded`.
+     */
+    async commit(
+      data: SetPasswordData,
+      outcome: Outcome,
+      options: { token?: string; changedAt?: number; countAttempt?: boolean } = {},
+    ): Promise<Outcome> {
+      const { at: _, ...stored } = outcome;
+      const body = JSON.stringify(stored);
+      const backend = outcome.backend ?? 'v1';
+      const applied = options.changedAt === undefined ? '' : appliedValue(data, backend, options.changedAt);
+      const counter = isFailure(outcome)
+        ? outcome.code === 'expired' || outcome.code === 'canceled'
+          ? outcome.code
+          : 'failed'
+        : outcome.result;
+      const reject = data.run && !outcome.inEffect ? rejectOf(data, outcome) : '';
+      const reply = (await run(
+        scripts.commit,
+        [
+          keys.job(data.jobId),
+          keys.user(data.org, data.user),
+          keys.open,
+          runKey(data),
+          keys.runRejects(data.run ?? '-'),
+        ],
+        [
+          data.jobId,
+          body,
+          sign(jobKey, 'outcome', [data.jobId, body]),
+          retentionMs,
+          options.token ?? '',
+          backend,
+          applied,
+          counter,
+          data.row ?? '',
+          reject,
+          options.countAttempt ? '1' : '0',
+        ],
+      )) as [string, ...string[]];
+      if (reply[0] === 'ok') return { ...outcome, at: Number(reply[1]) };
+      if (reply[0] === 'done') {
+        const first = readOutcome(data.jobId, reply[1] as string, reply[2] ?? null, reply[3] ?? null);
+        return first ?? outcome;
+      }
+      if (readApplied(data, backend, reply[1] as string) === undefined) {
+        await redis.hdel(keys.user(data.org, data.user), backend);
+        return this.commit(data, outcome, options);
+      }
+      const { changedAt: __, ...rest } = options;
+      return this.commit(data, { result: 'superseded', inEffect: false, backend, at: 0 }, rest);
+    },
+
+    /** What is known of a job, or undefined after its retention. */
+    async job(jobId: string): Promise<JobRecord | undefined> {
+      return toRecord(jobId, await redis.hgetall(keys.job(jobId)));
+    },
+
+    /** Outcomes of many jobs in one round trip; undefined where there is none yet. */
+    async outcomes(jobIds: string[]): Promise<(Outcome | undefined)[]> {
+      const pipeline = redis.pipeline();
+      for (const id of jobIds) pipeline.hmget(keys.job(id), 'outcome', 'outcomeMac', 'finishedAt');
+      const replies = (await pipeline.exec()) ?? [];
+      return jobIds.map((id, i) => {
+        const [error, fields] = replies[i] ?? [];
+        const [body, mac, at] = (error ? [] : (fields as (string | null)[])) ?? [];
+        return body ? readOutcome(id, body, mac ?? null, at ?? null) : undefined;
+      });
+    },
+
+    /** Open jobs whose expiry has passed by `graceMs`, oldest first. */
+    async overdue(limit: number, graceMs: number): Promise<JobRecord[]> {
+      const [seconds] = (await redis.time()) as unknown as [string, string];
+      const ids = await redis.zrangebyscore(keys.open, 0, Number(seconds) * 1000 - graceMs, 'LIMIT', 0, limit);
+      const records = await Promise.all(
+        ids.map(async (id) => {
+          const record = toRecord(id, await redis.hgetall(keys.job(id)));
+          if (!record) await redis.zrem(keys.open, id);
+          return record;
+        }),
+      );
+      return records.filter((record): record is JobRecord => record !== undefined);
+    },
+  };
+
+  function toRecord(jobId: string, fields: Record<string, string>): JobRecord | undefined {
+    if (!fields.seq) return undefined;
+    const outcome = fields.outcome
+      ? readOutcome(jobId, fields.outcome, fields.outcomeMac ?? null, fields.finishedAt ?? null)
+      : undefined;
+    return {
+      jobId,
+      caller: fields.caller ?? '',
+      org: fields.org ?? '',
+      user: fields.user ?? '',
+      seq: fields.seq,
+      acceptedAt: Number(fields.acceptedAt),
+      expiresAt: Number(fields.expiresAt),
+      attempts: Number(fields.attempts ?? 0),
+      starts: Number(fields.starts ?? 0),
+      ...(fields.run && { run: fields.run, row: Number(fields.row) }),
+      ...(fields.waitingFor && { waitingFor: fields.waitingFor }),
+      ...(outcome && { outcome }),
+    };
+  }
+}
+
+/** One row of the rejects: what it was, never its secret. */
+function rejectOf(data: SetPasswordData, outcome: Outcome): string {
+  const why = isFailure(outcome)
+    ? { code: outcome.code, reason: outcome.reason, message: outcome.message }
+    : { result: outcome.result, reason: outcome.result, message: resultTexts[outcome.result] };
+  return JSON.stringify({ row: data.row, userId: data.user, org: data.org, ...why });
+}
+
+const resultTexts: Record<string, string> = {
+  superseded: 'A newer password for this user was set first.',
+  stale: 'The user changed the password after this was accepted.',
+};
+
+function parseAttempt(stored: string): OpenAttempt | undefined {
+  const [sentAt, deadline, before] = stored.split(':').map(Number);
+  return stored === ''
+    ? undefined
+    : { sentAt: sentAt as number, deadline: deadline as number, before: before as number };
+}
+
+/** EVALSHA with the usual fall-back; one place, so that an error never carries the arguments on (F53). */
+export async function evaluate(redis: Redis, script: string, keys: string[], args: (string | number)[]) {
+  const known = redis as Redis & Record<string, unknown>;
+  const name = nameOf(script);
+  if (!(name in known)) redis.defineCommand(name, { lua: script });
+  const call = known[name] as (...all: (string | number)[]) => Promise<unknown>;
+  try {
+    return await call.call(redis, keys.length, ...keys, ...args);
+  } catch (error) {
+    throw redisError(error);
+  }
+}
+
+const names = new Map<string, string>();
+function nameOf(script: string): string {
+  let name = names.get(script);
+  if (!name) {
+    name = `passferry${names.size}`;
+    names.set(script, name);
+  }
+  return name;
+}
+
+/** A foreign Redis error → ours. Its text and its command stay behind. */
+export function redisError(error: unknown): PassferryError {
+  if (error instanceof PassferryError) return error;
+  const text = error instanceof Error ? error.message : '';
+  const kind = /^[A-Z]{2,20}(?= )/.exec(text)?.[0] ?? (error as { code?: string }).code ?? 'unknown';
+  return new PassferryError('redis_down', { scope: 'backend', cause: new Error(`Redis: ${kind}`) });
+}

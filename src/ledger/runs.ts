@@ -1,0 +1,109 @@
+import type { Redis } from 'ioredis';
+import type { Keys } from '../keys.ts';
+import { evaluate } from './ledger.ts';
+import * as scripts from './scripts.ts';
+
+export type RunState = 'receiving' | 'running' | 'completed';
+
+/** An import as everybody who may see it sees it. Counters are exact: each row is counted once, in the step of its outcome. */
+export interface RunView {
+  id: string;
+  org: string;
+  state: RunState;
+  /** Rows read so far: those that became jobs and those that were rejected. */
+  received: number;
+  rejected: number;
+  finished: number;
+  set: number;
+  unchanged: number;
+  superseded: number;
+  stale: number;
+  failed: number;
+  expired: number;
+  canceled: number;
+  acceptedAt: string;
+  expiresAt: string;
+  finishedAt?: string;
+}
+
+export type Runs = ReturnType<typeof createRuns>;
+
+export function createRuns(redis: Redis, keys: Keys, retentionMs: number) {
+  const both = (id: string) => [keys.run(id), keys.runRejects(id)];
+  return {
+    /** Opens a run or goes on with it. */
+    async open(run: { id: string; caller: string; org: string; expiresInMs: number }) {
+      const reply = (await evaluate(redis, scripts.openRun, both(run.id), [
+        run.id,
+        run.caller,
+        run.org,
+        run.expiresInMs,
+        retentionMs,
+      ])) as string[];
+      return { isNew: reply[0] === 'new', state: reply[1] as RunState, expiresAt: Number(reply[2]) };
+    },
+
+    async reject(id: string, row: number, reject: object): Promise<void> {
+      await evaluate(redis, scripts.rejectRow, both(id), [row, JSON.stringify(reject)]);
+    },
+
+    async closeInput(id: string): Promise<void> {
+      await evaluate(redis, scripts.closeInput, [keys.run(id)], []);
+    },
+
+    async view(id: string): Promise<RunView | undefined> {
+      const f = await redis.hmget(keys.run(id), ...viewFields);
+      const at = (name: (typeof viewFields)[number]) => f[viewFields.indexOf(name)] ?? undefined;
+      const count = (name: (typeof viewFields)[number]) => Number(at(name) ?? 0);
+      const time = (name: (typeof viewFields)[number]) => new Date(count(name)).toISOString();
+      if (!at('id')) return undefined;
+      return {
+        id,
+        org: at('org') as string,
+        state: at('state') as RunState,
+        received: count('accepted') + count('rejected'),
+        rejected: count('rejected'),
+        finished: count('finished'),
+        set: count('set'),
+        unchanged: count('unchanged'),
+        superseded: count('superseded'),
+        stale: count('stale'),
+        failed: count('failed'),
+        expired: count('expired'),
+        canceled: count('canceled'),
+        acceptedAt: time('acceptedAt'),
+        expiresAt: time('expiresAt'),
+        ...(at('finishedAt') && { finishedAt: time('finishedAt') }),
+      };
+    },
+
+    /** Every row that is not in effect, as one JSON line each, unordered. */
+    async *rejects(id: string): AsyncGenerator<string> {
+      let cursor = '0';
+      do {
+        const [next, entries] = await redis.hscan(keys.runRejects(id), cursor, 'COUNT', 500);
+        cursor = next;
+        for (let i = 1; i < entries.length; i += 2) if (entries[i]) yield `${entries[i]}\n`;
+      } while (cursor !== '0');
+    },
+  };
+}
+
+const viewFields = [
+  'id',
+  'org',
+  'state',
+  'accepted',
+  'rejected',
+  'finished',
+  'set',
+  'unchanged',
+  'superseded',
+  'stale',
+  'failed',
+  'expired',
+  'canceled',
+  'acceptedAt',
+  'expiresAt',
+  'finishedAt',
+] as const;

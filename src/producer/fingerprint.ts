@@ -1,0 +1,28 @@
+import { createHmac, scrypt } from 'node:crypto';
+import { promisify } from 'node:util';
+import type { SetPasswordRequest } from './validate.ts';
+
+const stretch = promisify(scrypt) as (
+  password: Buffer,
+  salt: Buffer,
+  length: number,
+  options: { N: number; r: number; p: number },
+) => Promise<Buffer>;
+
+/** Scoped to caller and organization: nobody learns that another caller used the same key. */
+export function keyDigest(key: Buffer, caller: string, org: string, idempotencyKey: string): string {
+  return createHmac('sha256', key)
+    .update(JSON.stringify(['key', caller, org, idempotencyKey]))
+    .digest('base64url');
+}
+
+/**
+ * "Is it the same request?" without a hash of a password that could be guessed off line: an HMAC under a key that only
+ * `serve` has, over the stretched password and the rest of the request (F60).
+ */
+export async function fingerprint(key: Buffer, caller: string, request: SetPasswordRequest): Promise<string> {
+  const scope = JSON.stringify([caller, request.org, request.user, request.changeRequired]);
+  const salt = createHmac('sha256', key).update(`salt${scope}`).digest();
+  const stretched = await stretch(request.password.bytes(), salt, 32, { N: 1024, r: 8, p: 1 });
+  return createHmac('sha256', key).update(scope).update(stretched).digest('base64url');
+}

@@ -1,0 +1,76 @@
+import type { Readable } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { PassferryError } from '../../errors.ts';
+import { isRunId } from '../../ids.ts';
+import { actingOrg, authorize, type Caller, isGranted } from '../callers.ts';
+import { importRows } from '../import/import.ts';
+import { parseIdempotencyKey } from '../validate.ts';
+import type { HttpDeps } from './server.ts';
+import { header } from './v1.ts';
+
+const formats: Record<string, 'csv' | 'ndjson'> = {
+  'text/csv': 'csv',
+  'application/x-ndjson': 'ndjson',
+  'application/ndjson': 'ndjson',
+};
+
+/** `POST /imports` (a streamed file), `GET /imports/{id}`, `GET /imports/{id}/rejects`. */
+export function registerImports(app: FastifyInstance, deps: HttpDeps): void {
+  const { producer, callers, orgExists } = deps;
+
+  app.register(async (scope) => {
+    scope.addContentTypeParser(Object.keys(formats), (_request, payload, done) => done(null, payload));
+
+    scope.post<{ Querystring: { noChangeRequired?: string } }>(
+      '/imports',
+      { bodyLimit: Number.MAX_SAFE_INTEGER },
+      async (request, reply) => {
+        const caller = callers.authenticate(request.headers.authorization);
+        const org = actingOrg(caller, header(request, 'x-zitadel-orgid'), orgExists);
+        authorize(caller, org, 'import');
+        const format = formats[(request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''];
+        if (!format) throw new PassferryError('media_type_unsupported');
+        const { noChangeRequired } = request.query;
+        if (noChangeRequired !== undefined && noChangeRequired !== 'true' && noChangeRequired !== 'false') {
+          throw new PassferryError('field_type', { fields: [{ field: 'noChangeRequired', reason: 'field_type' }] });
+        }
+        const key = header(request, 'idempotency-key');
+        const run = await importRows(
+          producer,
+          {
+            caller: caller.name,
+            org,
+            ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(key) }),
+            mayImport: (rowOrg) => isGranted(caller, rowOrg, 'import'),
+            isAdmin: (rowOrg) => isGranted(caller, rowOrg, 'admin'),
+          },
+          request.body as Readable,
+          { format, noChangeRequired: noChangeRequired === 'true' },
+        );
+        return reply
+          .code(202)
+          .header('location', `/imports/${run.view.id}`)
+          .header('idempotency-key', run.idempotencyKey)
+          .send(run.view);
+      },
+    );
+  });
+
+  async function visible(caller: Caller, id: string) {
+    const view = isRunId(id) ? await producer.runs.view(id) : undefined;
+    if (!view || !(isGranted(caller, view.org, 'import') || isGranted(caller, view.org, 'read'))) {
+      throw new PassferryError('run_unknown');
+    }
+    return view;
+  }
+
+  app.get<{ Params: { id: string } }>('/imports/:id', async (request) => {
+    return visible(callers.authenticate(request.headers.authorization), request.params.id);
+  });
+
+  app.get<{ Params: { id: string } }>('/imports/:id/rejects', async (request, reply) => {
+    const view = await visible(callers.authenticate(request.headers.authorization), request.params.id);
+    const { Readable } = await import('node:stream');
+    return reply.type('application/x-ndjson').send(Readable.from(producer.runs.rejects(view.id)));
+  });
+}

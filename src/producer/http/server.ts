@@ -1,0 +1,82 @@
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { PassferryError } from '../../errors.ts';
+import type { Log } from '../../log.ts';
+import type { Callers } from '../callers.ts';
+import type { Producer } from '../producer.ts';
+import { problem, v1Error } from './errors.ts';
+import { registerImports } from './imports.ts';
+import { registerJobs } from './jobs.ts';
+import { registerV1 } from './v1.ts';
+
+export interface HttpDeps {
+  producer: Producer;
+  callers: Callers;
+  /** Is an organization of this id known: configured, granted or staged? */
+  orgExists: (org: string) => boolean;
+  /** How long a synchronous call waits for its outcome, ms. */
+  waitMs: number;
+  log: Log;
+  /** Fires when the server closes: nobody is kept waiting. */
+  closing: AbortSignal;
+}
+
+const bodyLimit = 64 * 1024;
+
+/** The HTTP edge: bytes in, answers out; no rule of its own. */
+export function createHttp(deps: HttpDeps): FastifyInstance {
+  const app: FastifyInstance = Fastify({
+    loggerInstance: deps.log as FastifyBaseLogger,
+    disableRequestLogging: true,
+    bodyLimit,
+    requestTimeout: 0,
+    connectionTimeout: 0,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 400 },
+  });
+
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('cache-control', 'no-store');
+    reply.header('x-content-type-options', 'nosniff');
+  });
+
+  app.setErrorHandler((thrown: Error & { code?: string; statusCode?: number }, request, reply) => {
+    const error = translate(thrown);
+    if (error.reason === 'internal') request.log.error({ err: thrown }, 'a request failed inside');
+    const { status, headers, body } = isV1Path(request.url) ? v1Error(error) : problem(error);
+    return reply.code(status).headers(headers).send(body);
+  });
+
+  app.setNotFoundHandler((request, reply) => {
+    const known = isV1Path(request.url) && request.method !== 'POST';
+    const error = new PassferryError(known ? 'method_not_allowed' : 'route_unknown');
+    const { status, headers, body } = v1Error(error);
+    return reply.code(status).headers(headers).send(body);
+  });
+
+  registerV1(app, deps);
+  registerJobs(app, deps);
+  registerImports(app, deps);
+
+  app.get('/healthz', async () => ({ status: 'ok' }));
+  app.get('/readyz', async (_request, reply) => {
+    const ready = await deps.producer.isReady().catch(() => undefined);
+    if (ready) return { status: 'ready' };
+    const { status, headers, body } = problem(
+      new PassferryError(ready === undefined ? 'redis_down' : 'ledger_not_ready'),
+    );
+    return reply.code(status).headers(headers).send(body);
+  });
+  return app;
+}
+
+function isV1Path(url: string): boolean {
+  return /^(\/management\/v1)?\/users\/[^/]+\/password(\?|$)/.test(url);
+}
+
+function translate(thrown: Error & { code?: string; statusCode?: number }): PassferryError {
+  if (thrown instanceof PassferryError) return thrown;
+  if (thrown.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PassferryError('body_too_large');
+  if (thrown.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new PassferryError('media_type_unsupported');
+  if (thrown.statusCode && thrown.statusCode < 500) return new PassferryError('body_not_json');
+  return new PassferryError('internal', { cause: thrown });
+}

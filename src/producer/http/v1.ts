@@ -1,0 +1,107 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type Code, PassferryError } from '../../errors.ts';
+import { isFailure, type Outcome } from '../../job.ts';
+import { actingOrg, authorize, isGranted } from '../callers.ts';
+import type { Accepted } from '../producer.ts';
+import { parseIdempotencyKey, parseSetPassword } from '../validate.ts';
+import { v1Error } from './errors.ts';
+import { parsePrefer } from './prefer.ts';
+import type { HttpDeps } from './server.ts';
+
+const asyncExpiryMs = 24 * 3_600_000;
+const syncExpiryMs = 15 * 60_000;
+
+/** The deprecated call under its own path and a short one: waits and answers as v1, or 202 with `Prefer: respond-async`. */
+export function registerV1(app: FastifyInstance, deps: HttpDeps): void {
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    // ZITADEL's gateway reads every content type as JSON.
+    scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+    for (const path of ['/management/v1/users/:userId/password', '/users/:userId/password']) {
+      scope.post<{ Params: { userId: string } }>(path, (request, reply) => setPassword(request, reply, deps));
+    }
+  });
+}
+
+async function setPassword(
+  request: FastifyRequest<{ Params: { userId: string } }>,
+  reply: FastifyReply,
+  { producer, callers, orgExists, waitMs, closing }: HttpDeps,
+): Promise<FastifyReply> {
+  let accepted: Accepted | undefined;
+  try {
+    // The order of checks is the contract's: JSON, token, organization, permission, fields.
+    const body = parseJson(request.body);
+    const caller = callers.authenticate(request.headers.authorization);
+    const org = actingOrg(caller, header(request, 'x-zitadel-orgid'), orgExists);
+    authorize(caller, org, 'set');
+    const key = header(request, 'idempotency-key');
+    const idempotencyKey = key === undefined ? undefined : parseIdempotencyKey(key);
+    const prefer = parsePrefer(header(request, 'prefer'));
+    const setRequest = parseSetPassword(body, org, request.params.userId);
+
+    const asker = { caller: caller.name, admin: isGranted(caller, org, 'admin') };
+    accepted = await producer.setPassword(asker, setRequest, {
+      ...(idempotencyKey !== undefined && { idempotencyKey }),
+      expiresInMs: prefer.respondAsync ? asyncExpiryMs : syncExpiryMs,
+    });
+    tell(reply, accepted);
+
+    const patience = prefer.waitMs !== undefined ? Math.min(prefer.waitMs, waitMs) : prefer.respondAsync ? 0 : waitMs;
+    const outcome = patience > 0 ? await producer.wait(accepted.jobId, patience, closing) : undefined;
+    if (outcome) return await answer(reply, outcome);
+    if (prefer.respondAsync) return await answerAccepted(reply, accepted);
+    throw new PassferryError('wait_over');
+  } catch (thrown) {
+    if (!(thrown instanceof PassferryError)) request.log.error({ err: thrown }, 'a request failed inside');
+    const error = thrown instanceof PassferryError ? thrown : new PassferryError('internal');
+    const { status, headers, body } = v1Error(error);
+    const sentKey = header(request, 'idempotency-key');
+    if (!accepted && sentKey && error.reason === 'accept_unknown') reply.header('idempotency-key', sentKey);
+    return reply.code(status).headers(headers).send(body);
+  }
+}
+
+function tell(reply: FastifyReply, accepted: Accepted): void {
+  reply.header('idempotency-key', accepted.idempotencyKey);
+  reply.header('passferry-job', accepted.jobId);
+  if (accepted.replayed) reply.header('idempotency-replayed', 'true');
+}
+
+function answerAccepted(reply: FastifyReply, accepted: Accepted): FastifyReply {
+  return reply
+    .code(202)
+    .header('location', `/jobs/${accepted.jobId}`)
+    .header('preference-applied', 'respond-async')
+    .header('retry-after', '1')
+    .send({
+      id: accepted.jobId,
+      acceptedAt: new Date(accepted.acceptedAt).toISOString(),
+      expiresAt: new Date(accepted.expiresAt).toISOString(),
+    });
+}
+
+/** `superseded` and `stale` are successes with another password in force: 200, and the header says which. */
+function answer(reply: FastifyReply, outcome: Outcome): FastifyReply {
+  if (isFailure(outcome)) {
+    const { code, reason, message } = outcome;
+    throw new PassferryError(reason, { code: code as Code, message });
+  }
+  reply.header('passferry-result', outcome.result);
+  return reply.send({ details: outcome.details ?? {} });
+}
+
+function parseJson(body: unknown): unknown {
+  const text = typeof body === 'string' ? body : '';
+  if (text.trim() === '') return {};
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new PassferryError('body_not_json');
+  }
+}
+
+export function header(request: FastifyRequest, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}

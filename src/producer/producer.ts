@@ -1,0 +1,225 @@
+import { type JobsOptions, Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { PassferryError, type Reason } from '../errors.ts';
+import { makeIdempotencyKey, makeJobId, makeRunId, rowJobId } from '../ids.ts';
+import {
+  type JobState,
+  type JobView,
+  jobDataVersion,
+  type Outcome,
+  type QueueName,
+  queueNames,
+  type SetPasswordData,
+} from '../job.ts';
+import type { Keys } from '../keys.ts';
+import { dataKeyStore } from '../ledger/data-keys.ts';
+import { createLedger, redisError } from '../ledger/ledger.ts';
+import { createRuns } from '../ledger/runs.ts';
+import { createSealer, type KeyPair } from '../seal.ts';
+import type { Secret } from '../secret.ts';
+import { type JobKey, jobParts, sign } from '../signature.ts';
+import { createWaiters } from './events.ts';
+import { fingerprint, keyDigest } from './fingerprint.ts';
+import type { SetPasswordRequest } from './validate.ts';
+
+export interface ProducerOptions {
+  /** Fail-fast connection (see `redis.ts`). */
+  redis: Redis;
+  /** Makes a patient connection for events. */
+  connectEvents: () => Redis;
+  keys: Keys;
+  publicKeys: KeyPair[];
+  jobKey: JobKey;
+  fingerprintKey: Buffer;
+  retentionMs: number;
+}
+
+/** Who asks: name and whether protected users may be set. */
+export interface Asker {
+  caller: string;
+  admin: boolean;
+}
+
+export interface Accepted {
+  jobId: string;
+  /** The key that names this request; made here when the caller sent none. */
+  idempotencyKey: string;
+  /** The same request under the same key was accepted before. */
+  replayed: boolean;
+  acceptedAt: number;
+  expiresAt: number;
+}
+
+export interface ImportRow {
+  row: number;
+  org: string;
+  user: string;
+  password: Secret;
+  changeRequired: boolean;
+}
+
+export type Producer = ReturnType<typeof createProducer>;
+
+/** A failed job keeps its sealed password this long, for a retry by hand. */
+const failedKeptSeconds = 24 * 3600;
+
+const jobOptions = {
+  // Never the queue's decision: an error of the queue itself must not fail a job (F04); failures for good say so.
+  attempts: 1_000_000,
+  backoff: { type: 'fixed', delay: 1_000, jitter: 0.5 },
+  removeOnComplete: true,
+  removeOnFail: { age: failedKeptSeconds },
+  stackTraceLimit: 0,
+} satisfies JobsOptions;
+
+/** Checks nothing and knows no backend: reserves, seals, signs, stores. */
+export function createProducer(options: ProducerOptions) {
+  const { redis, keys, jobKey } = options;
+  const ledger = createLedger({ redis, keys, jobKey, retentionMs: options.retentionMs });
+  const runs = createRuns(redis, keys, options.retentionMs);
+  const seal = createSealer(options.publicKeys, jobKey, dataKeyStore(redis, keys));
+  const waiters = createWaiters({ connect: options.connectEvents, keys, ledger });
+  const queues = Object.fromEntries(
+    Object.entries(queueNames).map(([key, name]) => {
+      // Own client and no version check: the only set of options that fails fast and recovers (F64).
+      const queue = new Queue(name, { connection: redis, prefix: keys.bullPrefix, skipVersionCheck: true });
+      queue.on('error', () => {});
+      return [key, queue];
+    }),
+  ) as Record<QueueName, Queue>;
+
+  /** Job data: sealed, then signed as a whole. */
+  async function makeData(
+    asker: Asker,
+    request: SetPasswordRequest,
+    at: { jobId: string; seq: string; acceptedAt: number; expiresAt: number; run?: string; row?: number },
+  ): Promise<SetPasswordData> {
+    const identity = { jobId: at.jobId, org: request.org, user: request.user, seq: at.seq };
+    const sealed = await seal(request.password, identity, at.expiresAt);
+    const unsigned: Omit<SetPasswordData, 'mac'> = {
+      v: jobDataVersion,
+      name: 'set-password',
+      caller: asker.caller,
+      ...identity,
+      acceptedAt: at.acceptedAt,
+      expiresAt: at.expiresAt,
+      changeRequired: request.changeRequired,
+      admin: asker.admin,
+      overwriteNewer: false,
+      ...sealed,
+      ...(at.run !== undefined && at.row !== undefined ? { run: at.run, row: at.row } : {}),
+    };
+    return { ...unsigned, mac: sign(jobKey, 'job', jobParts(unsigned)) };
+  }
+
+  /**
+   * Accepts one request: when this returns, the job is stored (P1). Errors: `accept_unknown` (send again with the key that
+   * is returned), `ledger_not_ready`, `idempotency_key_reused`, `redis_down`.
+   */
+  async function setPassword(
+    asker: Asker,
+    request: SetPasswordRequest,
+    { idempotencyKey = makeIdempotencyKey(), expiresInMs = 24 * 3_600_000 } = {},
+  ): Promise<Accepted> {
+    let reserved: Awaited<ReturnType<typeof ledger.reserve>>;
+    try {
+      reserved = await ledger.reserve({
+        keyDigest: keyDigest(jobKey.current, asker.caller, request.org, idempotencyKey),
+        jobId: makeJobId(jobKey.current, request.org),
+        fingerprint: await fingerprint(options.fingerprintKey, asker.caller, request),
+        caller: asker.caller,
+        org: request.org,
+        user: request.user,
+        expiresInMs,
+      });
+      if (!reserved.done) {
+        const data = await makeData(asker, request, reserved);
+        await queues.interactive.add(data.name, data, { ...jobOptions, jobId: data.jobId });
+      }
+    } catch (error) {
+      throw unknownAccept(error);
+    } finally {
+      request.password.wipe();
+    }
+    return {
+      jobId: reserved.jobId,
+      idempotencyKey,
+      replayed: reserved.replayed,
+      acceptedAt: reserved.acceptedAt,
+      expiresAt: reserved.expiresAt,
+    };
+  }
+
+  /** Stores one chunk (up to 500 rows) of a run. Safe to repeat: ids and sequences are the same again. */
+  async function addRows(asker: Asker, run: { id: string; expiresAt: number }, rows: ImportRow[]): Promise<void> {
+    try {
+      const reserved = await ledger.reserveRows(
+        { run: run.id, caller: asker.caller, expiresAt: run.expiresAt },
+        rows.map((row) => ({ jobId: rowJobId(run.id, row.row), row: row.row, org: row.org, user: row.user })),
+      );
+      const jobs = await Promise.all(
+        reserved.rows.map(async (at, i) => {
+          if (at.done) return undefined;
+          const place = { ...at, acceptedAt: reserved.acceptedAt, expiresAt: run.expiresAt, run: run.id };
+          const data = await makeData(asker, rows[i] as ImportRow, place);
+          return { name: data.name, data, opts: { ...jobOptions, jobId: data.jobId } };
+        }),
+      );
+      const open = jobs.filter((job) => job !== undefined);
+      if (open.length > 0) await queues.rows.addBulk(open);
+    } catch (error) {
+      throw unknownAccept(error);
+    } finally {
+      for (const row of rows) row.password.wipe();
+    }
+  }
+
+  async function view(jobId: string): Promise<JobView | undefined> {
+    const record = await ledger.job(jobId);
+    if (!record) return undefined;
+    const { outcome } = record;
+    const state = outcome ? ('code' in outcome ? 'failed' : 'completed') : await queueState(jobId, record.run);
+    const { at, ...told } = outcome ?? { at: 0 };
+    return {
+      id: jobId,
+      state,
+      done: outcome !== undefined,
+      user: record.user,
+      org: record.org,
+      ...(record.run && { run: record.run, row: record.row as number }),
+      acceptedAt: new Date(record.acceptedAt).toISOString(),
+      expiresAt: new Date(record.expiresAt).toISOString(),
+      ...(outcome && { finishedAt: new Date(at).toISOString(), outcome: told as Omit<Outcome, 'at'> }),
+      attempts: record.attempts,
+      ...(record.waitingFor && !outcome && { waitingFor: record.waitingFor }),
+    };
+  }
+
+  async function queueState(jobId: string, run: string | undefined): Promise<JobState> {
+    const state = await queues[run ? 'rows' : 'interactive'].getJobState(jobId);
+    if (state === 'active' || state === 'delayed') return state;
+    return 'waiting';
+  }
+
+  return {
+    setPassword,
+    addRows,
+    runs,
+    runId: (caller: string, org: string, key: string) => makeRunId(jobKey.current, caller, org, key),
+    view,
+    wait: waiters.wait,
+    isReady: () => ledger.isReady(),
+    ping: () => redis.ping(),
+    async close() {
+      await waiters.close();
+      await Promise.all(Object.values(queues).map((queue) => queue.close().catch(() => {})));
+      redis.disconnect();
+    },
+  };
+}
+
+/** Any error while storing means "unknown", not "no": in every case tried the job was stored (F16). */
+function unknownAccept(error: unknown): PassferryError {
+  if (error instanceof PassferryError && error.reason !== ('redis_down' satisfies Reason)) return error;
+  return new PassferryError('accept_unknown', { scope: 'backend', cause: redisError(error) });
+}

@@ -1,0 +1,22 @@
+import type { Redis } from 'ioredis';
+import { PassferryError } from './errors.ts';
+import { redisError } from './ledger/ledger.ts';
+
+/**
+ * Refuses a Redis that may forget or drop what was accepted: no append-only file, or an eviction policy (F12, F13). Read
+ * from INFO, which managed services leave open where CONFIG is forbidden.
+ */
+export async function checkDurability(redis: Redis, allowed: boolean): Promise<void> {
+  const info = await redis.info().catch((error) => {
+    throw redisError(error);
+  });
+  const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
+  const problems: string[] = [];
+  if (field('aof_enabled') !== '1') problems.push('the append-only file is off (set: appendonly yes)');
+  if (field('maxmemory_policy') !== 'noeviction')
+    problems.push('keys may be evicted (set: maxmemory-policy noeviction)');
+  if (problems.length === 0 || allowed) return;
+  throw new PassferryError('config_invalid', {
+    message: `This Redis is not safe for accepted jobs: ${problems.join('; ')}. Override with PASSFERRY_ALLOW_INSECURE=durability.`,
+  });
+}

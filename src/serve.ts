@@ -1,0 +1,65 @@
+import { allows, type ServeConfig } from './config.ts';
+import { readFingerprintKey, readJobKey, readPublicKeys } from './key-files.ts';
+import { redisKeys } from './keys.ts';
+import type { Log } from './log.ts';
+import { loadCallers } from './producer/callers.ts';
+import { createHttp } from './producer/http/server.ts';
+import { createProducer } from './producer/producer.ts';
+import { connectRedis } from './redis.ts';
+import { checkDurability } from './redis-check.ts';
+
+export interface Serving {
+  url: string;
+  close(): Promise<void>;
+}
+
+/** The producer process: HTTP in front, Redis behind; knows no backend and no private key. */
+export async function serve(config: ServeConfig, log: Log): Promise<Serving> {
+  const target = {
+    url: config.PASSFERRY_REDIS_URL,
+    onState: (state: string, code?: string) => log.debug({ state, code }, 'redis'),
+  };
+  const callers = loadCallers(config.PASSFERRY_CALLERS_FILE, (err) => log.error({ err }, 'the old callers stay'));
+  const publicKeys = readPublicKeys(config.PASSFERRY_KEYS_DIR);
+  const jobKey = readJobKey(config.PASSFERRY_KEYS_DIR);
+  const fingerprintKey = readFingerprintKey(config.PASSFERRY_KEYS_DIR);
+
+  const patient = connectRedis(target, 'worker');
+  try {
+    await checkDurability(patient, allows(config, 'durability'));
+  } finally {
+    patient.disconnect();
+  }
+  const redis = connectRedis(target, 'producer');
+  await new Promise<void>((resolve) => (redis.status === 'ready' ? resolve() : redis.once('ready', () => resolve())));
+
+  const producer = createProducer({
+    redis,
+    connectEvents: () => connectRedis(target, 'worker'),
+    keys: redisKeys(config.PASSFERRY_NAMESPACE),
+    publicKeys,
+    jobKey,
+    fingerprintKey,
+    retentionMs: config.PASSFERRY_RETENTION,
+  });
+  const closing = new AbortController();
+  const staged = config.PASSFERRY_STAGES.organizations;
+  const app = createHttp({
+    producer,
+    callers,
+    orgExists: (org) => callers.knows(org) || Object.hasOwn(staged, org),
+    waitMs: config.PASSFERRY_WAIT,
+    log,
+    closing: closing.signal,
+  });
+  const url = await app.listen(config.PASSFERRY_LISTEN);
+  log.info({ url }, 'serving');
+  return {
+    url,
+    async close() {
+      closing.abort();
+      await app.close();
+      await producer.close();
+    },
+  };
+}

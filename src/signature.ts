@@ -1,0 +1,57 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { SetPasswordData } from './job.ts';
+
+/** The shared job key: producers and workers have it, Redis does not. `previous` is still accepted while it rotates. */
+export interface JobKey {
+  current: Buffer;
+  previous?: Buffer;
+}
+
+/** HMAC-SHA-256 over a kind and its parts, so that no record can pass for one of another kind. base64url. */
+export function sign(key: JobKey, kind: string, parts: readonly (string | number | boolean | undefined)[]): string {
+  return mac(key.current, kind, parts);
+}
+
+export function verify(
+  key: JobKey,
+  kind: string,
+  parts: readonly (string | number | boolean | undefined)[],
+  given: string,
+): boolean {
+  const candidates = [key.current, ...(key.previous ? [key.previous] : [])];
+  return candidates.some((candidate) => equal(mac(candidate, kind, parts), given));
+}
+
+/** Everything of a job but the signature: an altered expiry, sequence or user is a forgery. */
+export function jobParts(data: Omit<SetPasswordData, 'mac'>) {
+  return [
+    data.v,
+    data.name,
+    data.jobId,
+    data.caller,
+    data.org,
+    data.user,
+    data.seq,
+    data.acceptedAt,
+    data.expiresAt,
+    data.changeRequired,
+    data.admin,
+    data.overwriteNewer,
+    data.dataKey,
+    data.sealed,
+    data.run,
+    data.row,
+  ];
+}
+
+function mac(key: Buffer, kind: string, parts: readonly (string | number | boolean | undefined)[]): string {
+  return createHmac('sha256', key)
+    .update(JSON.stringify([kind, ...parts.map((part) => part ?? null)]))
+    .digest('base64url');
+}
+
+function equal(a: string, b: string): boolean {
+  const left = Buffer.from(a);
+  const right = Buffer.from(b);
+  return left.length === right.length && timingSafeEqual(left, right);
+}

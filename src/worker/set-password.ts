@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Backend, Change } from '../adapters/port.ts';
+import { PassferryError, toPassferryError } from '../errors.ts';
+import { failure, type Outcome, type SetPasswordData } from '../job.ts';
+import type { Begun, Ledger } from '../ledger/ledger.ts';
+import type { Opener } from '../seal.ts';
+import { trace } from '../trace.ts';
+import { checkProtected } from './protect.ts';
+
+/** What the handler needs; each is a capability, none a container. */
+export interface SetPasswordDeps {
+  ledger: Ledger;
+  open: Opener;
+  backend: Backend;
+  protectedUsers: ReadonlySet<string> | undefined;
+  /** How long a lost answer of v2 is looked for by reading, ms. */
+  settleMs: number;
+  /** Longest time one call to the backend may take, ms: shorter than the lease. */
+  deadlineMs: number;
+}
+
+/** A later change by someone else counts as later only beyond this: clocks differ. */
+const toleranceMs = 2_000;
+
+type Go = Extract<Begun, { kind: 'go' }>;
+
+/**
+ * Sets one password while the lease is held (rows 9 to 12 of the flow). Returns the recorded outcome; throws what should
+ * put the job off (scope `backend` or `organization`). Answers about this user become the outcome.
+ */
+export async function setPassword(
+  data: SetPasswordData,
+  begun: Go,
+  token: string,
+  deps: SetPasswordDeps,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { ledger, backend } = deps;
+  try {
+    const password = await deps.open(data, data);
+    try {
+      const change: Change = {
+        jobId: data.jobId,
+        org: data.org,
+        user: data.user,
+        seq: BigInt(data.seq),
+        acceptedAt: data.acceptedAt,
+        password,
+        changeRequired: data.changeRequired,
+        overwriteNewer: data.overwriteNewer,
+      };
+      await checkProtected(data, backend, deps.protectedUsers, signal);
+      return backend.exact
+        ? await setExact(data, change, token, deps, signal)
+        : await setRecorded(data, change, begun, token, deps, signal);
+    } finally {
+      password.wipe();
+    }
+  } catch (thrown) {
+    const error = toPassferryError(thrown);
+    if (error.scope !== 'user') throw error;
+    return ledger.commit(data, failure(error, 0, backend.name), { token });
+  }
+}
+
+/** v1: order, staleness and repetition are decided in the transaction of the change. */
+async function setExact(
+  data: SetPasswordData,
+  change: Change,
+  token: string,
+  { ledger, backend, deadlineMs }: SetPasswordDeps,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const applied = await backend.setPassword(change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
+  trace('job:applied', { jobId: data.jobId, backend: backend.name });
+  const inEffect = applied.result === 'set' || applied.result === 'unchanged';
+  const outcome: Outcome = {
+    result: applied.result,
+    inEffect,
+    backend: backend.name,
+    at: 0,
+    ...(inEffect && applied.details && { details: applied.details }),
+  };
+  const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
+  return ledger.commit(data, outcome, { token, countAttempt: true, ...(inEffect && { changedAt }) });
+}
+
+/** v2: nothing fences, so every attempt is on record before it is sent, and an open one is settled by reading first. */
+async function setRecorded(
+  data: SetPasswordData,
+  change: Change,
+  begun: Go,
+  token: string,
+  deps: SetPasswordDeps,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { ledger, backend } = deps;
+  if (!backend.readUser) throw new PassferryError('ability_missing', { scope: 'backend' });
+  const readUser = backend.readUser.bind(backend, data.org, data.user);
+
+  const user = await readUser(signal);
+  // v2 has no organization filter: without this line one tenant could write another's users (P5).
+  if (user.org !== data.org) throw unknownUser();
+
+  if (begun.attempt) {
+    const settled = await settleAttempt(data, begun, readUser, deps, signal);
+    if (settled !== undefined) {
+      const outcome: Outcome = { result: 'set', inEffect: true, assumed: true, backend: backend.name, at: 0 };
+      return ledger.commit(data, outcome, { token, changedAt: settled });
+    }
+    await ledger.closeAttempt(data);
+  } else if (!data.overwriteNewer && isForeign(user.passwordChangedAt, begun, data.acceptedAt + toleranceMs)) {
+    return ledger.commit(data, { result: 'stale', inEffect: false, backend: backend.name, at: 0 }, { token });
+  }
+
+  await ledger.recordAttempt(data, token, deps.deadlineMs, user.passwordChangedAt ?? 0);
+  trace('job:attempted', { jobId: data.jobId, backend: backend.name });
+  const applied = await send(data, change, deps, signal);
+  trace('job:applied', { jobId: data.jobId, backend: backend.name });
+  const outcome: Outcome = {
+    result: 'set',
+    inEffect: true,
+    backend: backend.name,
+    at: 0,
+    ...(applied.details && { details: applied.details }),
+  };
+  return ledger.commit(data, outcome, {
+    token,
+    changedAt: applied.details ? Date.parse(applied.details.changeDate) : 0,
+  });
+}
+
+async function send(
+  data: SetPasswordData,
+  change: Change,
+  { ledger, backend, deadlineMs }: SetPasswordDeps,
+  signal: AbortSignal,
+) {
+  try {
+    return await backend.setPassword(change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
+  } catch (thrown) {
+    // A definite answer closes the attempt; an unknown effect leaves it open for the next start to settle.
+    if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data);
+    throw thrown;
+  }
+}
+
+/**
+ * An attempt whose answer we do not have: wait out its deadline, then look whether the user's change time moved (the read
+ * model lags). Returns the change's time when it did, else undefined: nothing happened and it may be sent again.
+ */
+async function settleAttempt(
+  data: SetPasswordData,
+  begun: Go,
+  readUser: (signal: AbortSignal) => Promise<{ passwordChangedAt?: number }>,
+  { settleMs }: SetPasswordDeps,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const attempt = begun.attempt as NonNullable<Go['attempt']>;
+  const moved = (at: number | undefined) =>
+    at !== undefined &&
+    at > attempt.before &&
+    !sameTime(at, begun.applied?.changedAt) &&
+    at > attempt.sentAt - toleranceMs;
+  trace('job:settling', { jobId: data.jobId });
+  const until = Math.max(Date.now(), attempt.deadline) + settleMs;
+  for (let pause = 50; ; pause = Math.min(1_000, pause * 2)) {
+    const { passwordChangedAt } = await readUser(signal);
+    if (moved(passwordChangedAt)) return passwordChangedAt;
+    if (Date.now() >= until) return undefined;
+    await sleep(Math.min(pause, Math.max(1, until - Date.now())), undefined, { signal });
+  }
+}
+
+/** Changed after `limit`, and not by the change that the ledger knows as ours. */
+function isForeign(changedAt: number | undefined, begun: Go, limit: number): boolean {
+  return changedAt !== undefined && changedAt > limit && !sameTime(changedAt, begun.applied?.changedAt);
+}
+
+/** Times of one change as two calls print them: one may have been cut to milliseconds. */
+function sameTime(a: number, b: number | undefined): boolean {
+  return b !== undefined && Math.abs(a - b) < 1.5;
+}
+
+function unknownUser(): PassferryError {
+  return new PassferryError('COMMAND-G8dh3', { code: 'failed_precondition', message: 'Password not found' });
+}

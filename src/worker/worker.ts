@@ -1,0 +1,250 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { Backend } from '../adapters/port.ts';
+import { PassferryError, toPassferryError } from '../errors.ts';
+import {
+  type BackendName,
+  decodeJobData,
+  failure,
+  isFailure,
+  type Outcome,
+  type QueueName,
+  queueNames,
+  type SetPasswordData,
+} from '../job.ts';
+import type { Keys } from '../keys.ts';
+import { createLedger } from '../ledger/ledger.ts';
+import type { Log } from '../log.ts';
+import { createOpener, type DataKeyStore, type KeyPair } from '../seal.ts';
+import { type JobKey, jobParts, verify } from '../signature.ts';
+import { trace } from '../trace.ts';
+import { type Backoff, createBackoff } from './backoff.ts';
+import { createGate, type Gate } from './gate.ts';
+import { setPassword } from './set-password.ts';
+import { leader, type Stages, stageOf } from './stage.ts';
+import { startSweeper } from './sweep.ts';
+
+export interface WorkerOptions {
+  /** Patient connections (see `redis.ts`); each BullMQ worker blocks on one of its own. */
+  connect: () => Redis;
+  keys: Keys;
+  dataKeys: DataKeyStore;
+  privateKeys: KeyPair[];
+  jobKey: JobKey;
+  retentionMs: number;
+  backends: Partial<Record<BackendName, { backend: Backend; limit: number }>>;
+  stages: Stages;
+  protectedUsers?: ReadonlySet<string>;
+  log: Log;
+  /** Longest time of one backend call, ms. Default 20,000. */
+  deadlineMs?: number;
+  /** How long a lost answer is looked for by reading, ms. Default 10,000. */
+  settleMs?: number;
+  /** How long `close` waits for jobs in hand before it aborts them, ms. Default 25,000. */
+  closeMs?: number;
+}
+
+export interface PassferryWorker {
+  /** Resolves when the order on this Redis is confirmed and jobs are being taken. */
+  ready: Promise<void>;
+  /** Finished jobs so far, and when the last one ended (ms): health is progress. */
+  progress(): { finished: number; lastAt: number; waitingFor: Partial<Record<BackendName, string>> };
+  /** Finishes what is in hand, or puts it back after the grace time. */
+  close(): Promise<void>;
+}
+
+interface Lane {
+  backend: Backend;
+  gate: Gate;
+  backoff: Backoff;
+}
+
+/** Recovery after a kill: lock and stall check together, about 15 s at most (F27). */
+const lockMs = 10_000;
+const stallCheckMs = 4_000;
+const leaseMarginMs = 10_000;
+const unknownVersionMs = 60_000;
+const organizationMs = 60_000;
+
+/** Takes jobs, calls the handler, and settles: the one place that turns an ending into a queue operation. */
+export function createWorker(options: WorkerOptions): PassferryWorker {
+  const { keys, jobKey, log, deadlineMs = 20_000, settleMs = 10_000, closeMs = 25_000 } = options;
+  const redis = options.connect();
+  const ledger = createLedger({ redis, keys, jobKey, retentionMs: options.retentionMs }, (what, jobId) => {
+    log.error({ what, jobId }, 'a record in Redis is not signed by us and counts as absent');
+    trace('ledger:forged', { jobId, reason: what });
+  });
+  const open = createOpener(options.privateKeys, jobKey, options.dataKeys);
+  const lanes: Partial<Record<BackendName, Lane>> = {};
+  for (const [name, entry] of Object.entries(options.backends)) {
+    lanes[name as BackendName] = {
+      backend: entry.backend,
+      gate: createGate(entry.limit),
+      backoff: createBackoff(),
+    };
+  }
+  const stopping = new AbortController();
+  let finished = 0;
+  let lastAt = 0;
+
+  /** Rows 7 to 13 for one job. */
+  async function run(queue: QueueName, job: Job, token: string | undefined, given?: AbortSignal): Promise<object> {
+    const signal = given ? AbortSignal.any([given, stopping.signal]) : stopping.signal;
+    const putOff = async (ms: number, reason: string): Promise<never> => {
+      trace('job:delayed', { jobId: job.id ?? '', reason });
+      await job.moveToDelayed(Date.now() + Math.max(1, Math.round(ms)), token);
+      throw new DelayedError();
+    };
+
+    let data: SetPasswordData;
+    try {
+      data = decodeJobData(job.data);
+      if (job.id !== data.jobId || !verify(jobKey, 'job', jobParts(data), data.mac)) {
+        throw new PassferryError('job_forged');
+      }
+    } catch (thrown) {
+      const error = toPassferryError(thrown);
+      log.error({ jobId: job.id, reason: error.reason }, error.message);
+      if (error.reason === 'job_version_unknown') return putOff(unknownVersionMs, error.reason);
+      throw new UnrecoverableError(error.reason);
+    }
+
+    const lane = lanes[leader(stageOf(options.stages, data.org))];
+    if (!lane) {
+      log.error({ jobId: data.jobId, org: data.org }, 'no backend is configured for the stage of this organization');
+      return putOff(organizationMs, 'held');
+    }
+    const pause = lane.backoff.waitMs();
+    if (pause > 0) return putOff(pause * (1 + Math.random() / 4), lane.backoff.reason() ?? 'held');
+
+    const leaseToken = randomUUID();
+    let leave = () => {};
+    try {
+      leave = await lane.gate.enter(queue, signal);
+      const leaseMs = 2 * deadlineMs + settleMs + leaseMarginMs;
+      const { name: backend, exact } = lane.backend;
+      const begun = await ledger.begin(data, { token: leaseToken, leaseMs, backend, exact });
+      if (begun.kind === 'busy') return await putOff(Math.min(1_000, begun.waitMs), 'busy');
+      trace('job:begun', { jobId: data.jobId, backend });
+      const outcome = await conclude(data, begun, leaseToken, lane, signal);
+      lane.backoff.succeeded();
+      finished++;
+      lastAt = Date.now();
+      trace('job:committed', { jobId: data.jobId, backend });
+      return settle(outcome);
+    } catch (thrown) {
+      if (thrown instanceof DelayedError || thrown instanceof UnrecoverableError) throw thrown;
+      const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
+      let wait = 0;
+      if (error.scope === 'organization') wait = organizationMs;
+      else if (!signal.aborted && error.reason !== 'lease_lost') wait = lane.backoff.failed(error);
+      log.warn({ jobId: data.jobId, backend: lane.backend.name, waitMs: Math.round(wait), err: error }, 'job put off');
+      // Without Redis the lease ends by itself.
+      await ledger.release(data, leaseToken, error.reason).catch(() => {});
+      return putOff(wait, error.reason);
+    } finally {
+      leave();
+    }
+  }
+
+  async function conclude(
+    data: SetPasswordData,
+    begun: Exclude<Awaited<ReturnType<typeof ledger.begin>>, { kind: 'busy' }>,
+    token: string,
+    lane: Lane,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const backend = lane.backend.name;
+    switch (begun.kind) {
+      case 'done':
+        return begun.outcome;
+      case 'superseded':
+        return ledger.commit(data, { result: 'superseded', inEffect: false, backend, at: 0 }, { token });
+      case 'expired':
+        return ledger.commit(data, failure(new PassferryError('job_expired'), 0), { token });
+      case 'canceled':
+        return ledger.commit(data, failure(new PassferryError('run_canceled'), 0), { token });
+      case 'go': {
+        const { protectedUsers } = options;
+        const deps = { ledger, open, backend: lane.backend, protectedUsers, settleMs, deadlineMs };
+        return setPassword(data, begun, token, deps, signal);
+      }
+    }
+  }
+
+  const sweeper = startSweeper(ledger, (err) => log.warn({ err }, 'the sweeper could not finish; it tries again'));
+  const limits = Object.values(options.backends).reduce((sum, entry) => sum + entry.limit, 0);
+  const workers: Worker[] = [];
+
+  async function start(): Promise<void> {
+    await confirmOrder();
+    for (const [queue, name] of Object.entries(queueNames)) {
+      if (stopping.signal.aborted) return;
+      const worker = new Worker(name, (job, token, signal) => run(queue as QueueName, job, token, signal), {
+        connection: options.connect(),
+        prefix: keys.bullPrefix,
+        // More than the gates let in, so that a slow backend does not keep the other one's jobs from starting.
+        concurrency: limits * 4,
+        lockDuration: lockMs,
+        stalledInterval: stallCheckMs,
+        // Starts are counted by the ledger; BullMQ charges bystanders of a crash (F49).
+        maxStalledCount: 1_000_000,
+      });
+      worker.on('error', (err) => log.warn({ err }, 'queue connection'));
+      worker.on('lockRenewalFailed', (ids) => {
+        for (const id of ids) worker.cancelJob(id, 'lock lost');
+      });
+      workers.push(worker);
+    }
+  }
+
+  /** The counter of a fresh Redis must not start below what v1 has applied (F32); until then producers answer 503. */
+  async function confirmOrder(): Promise<void> {
+    for (let pause = 250; !stopping.signal.aborted; pause = Math.min(5_000, pause * 2)) {
+      try {
+        let lowest = 0n;
+        for (const lane of Object.values(lanes)) {
+          const highest = await lane.backend.highestSequence?.(AbortSignal.timeout(deadlineMs));
+          if (highest !== undefined && highest > lowest) lowest = highest;
+        }
+        await ledger.raiseFloor(lowest);
+        return;
+      } catch (err) {
+        log.warn({ err }, 'the order of changes cannot be confirmed yet');
+        await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {});
+      }
+    }
+  }
+
+  const ready = start();
+  ready.catch((err) => log.error({ err }, 'the worker could not start'));
+
+  return {
+    ready,
+    progress: () => ({
+      finished,
+      lastAt,
+      waitingFor: Object.fromEntries(
+        Object.entries(lanes).flatMap(([name, lane]) => (lane.backoff.reason() ? [[name, lane.backoff.reason()]] : [])),
+      ),
+    }),
+    async close() {
+      const abort = setTimeout(() => stopping.abort(new PassferryError('shutting_down')), closeMs);
+      await Promise.all(workers.map((worker) => worker.close().catch(() => {})));
+      clearTimeout(abort);
+      stopping.abort(new PassferryError('shutting_down'));
+      await ready.catch(() => {});
+      await sweeper.stop();
+      for (const worker of workers) (worker.opts.connection as Redis).disconnect();
+      redis.disconnect();
+    },
+  };
+}
+
+/** Well → a small plain object; badly → failed for good with the reason as text (both are stored in clear). */
+function settle(outcome: Outcome): object {
+  if (isFailure(outcome)) throw new UnrecoverableError(outcome.reason);
+  return { result: outcome.result };
+}
