@@ -129,10 +129,7 @@ describe('set', () => {
   });
 
   it('says so when another password is in force although the answer was 200 (P9)', async () => {
-    answer = ({ method }) =>
-      method === 'POST'
-        ? { body: { details: { sequence: '1' } }, headers: { location: '/jobs/0-j' } }
-        : { body: { id: '0-j', done: true, outcome: { result: 'superseded', inEffect: false } } };
+    answer = () => ({ body: { details: {} }, headers: { 'passferry-job': '0-j', 'passferry-result': 'superseded' } });
     expect(await run(['set', 'u'], { input: 'pw' })).toMatchObject({
       code: 1,
       out: expect.stringContaining('another password is in force'),
@@ -142,7 +139,7 @@ describe('set', () => {
   it('shows a refusal of the v1 call with its id, and how to send again what is pending', async () => {
     answer = () => ({
       status: 404,
-      body: { code: 5, message: 'not\u001b[2Jfound', details: [{ id: 'COMMAND-G8dh3' }] },
+      body: { code: 5, message: 'not\u001b[2Jfound (COMMAND-G8dh3)', details: [{ id: 'COMMAND-G8dh3' }] },
     });
     expect(await run(['set', 'u'], { input: 'secret-pw' })).toMatchObject({
       code: 1,
@@ -233,9 +230,9 @@ describe('import', () => {
   const file = 'email,password,userId\na@x,pw-one,1\nb@x,"pw,two",2\n\nc@x,pw-three,3,extra\nd@x,pw-four,4\n';
   const withRejects = { ...completed, finished: 3, set: 1, failed: 1, stale: 1, rejected: 1 };
   const rejects = [
-    { row: 2, line: 3, userId: '2', org: 'o', code: 'not_found', reason: 'COMMAND-G8dh3', message: 'No such user.' },
+    { row: 2, userId: '2', org: 'o', code: 'not_found', reason: 'COMMAND-G8dh3', message: 'No such user.' },
     { row: 3, line: 5, code: 'invalid_argument', reason: 'row_columns', message: 'Columns.' },
-    { row: 4, line: 6, userId: '4', org: 'o', result: 'stale', reason: 'stale', message: 'Changed later.' },
+    { row: 4, userId: '4', org: 'o', result: 'stale', reason: 'stale', message: 'Changed later.' },
   ];
   const answers =
     (last: object, rows: object[] = []): typeof answer =>
@@ -288,7 +285,7 @@ describe('import', () => {
     });
     expect(received[0]).toMatchObject({ body: '{"userId":"2"}', headers: { 'content-type': 'application/x-ndjson' } });
     expect(readFileSync(join(dir, 'import-r1.rejects.csv'), 'utf8').split('\n')[1]).toBe(
-      '2,,o,not_found,COMMAND-G8dh3,No such user.,3',
+      '2,,o,not_found,COMMAND-G8dh3,No such user.,',
     );
   });
 

@@ -104,10 +104,13 @@ export function problemOf(reply: Reply<unknown>): Problem {
   const detail = (Array.isArray(body.details) ? body.details[0] : undefined) as { id?: unknown } | undefined;
   const text = (...candidates: unknown[]) => candidates.find((c): c is string => typeof c === 'string' && c !== '');
   const code = typeof body.code === 'number' ? codeOfGrpc(body.code) : text(body.code);
+  const reason = text(body.reason, detail?.id, reply.headers.get('passferry-reason')) ?? `http_${reply.status}`;
+  const message = text(body.detail, body.message, body.title) ?? `The server answered ${reply.status}.`;
   return {
     code: code ?? codeOfHttp(reply.status),
-    reason: text(body.reason, detail?.id) ?? `http_${reply.status}`,
-    message: text(body.detail, body.message, body.title) ?? `The server answered ${reply.status}.`,
+    reason,
+    // v1 puts the id into its text as well.
+    message: message.endsWith(` (${reason})`) ? message.slice(0, -reason.length - 3) : message,
     fields: Array.isArray(body.fields) ? (body.fields as Problem['fields']) : [],
   };
 }

@@ -120,7 +120,12 @@ async function describe(path: string, format: ImportOptions['format']): Promise<
 async function confirm(path: string, org: string | undefined): Promise<void> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const where = org === undefined ? '' : ` in organization ${printable(org)}`;
-  const answer = await lines.question(`Set the passwords of all users in ${printable(path)}${where}? [y/N] `);
+  // Ctrl-C and Ctrl-D would leave the question open for ever.
+  const closed = new AbortController();
+  lines.once('SIGINT', () => closed.abort()).once('close', () => closed.abort());
+  const answer = await lines
+    .question(`Set the passwords of all users in ${printable(path)}${where}? [y/N] `, { signal: closed.signal })
+    .catch(() => '');
   lines.close();
   if (!/^y(es)?$/i.test(answer.trim())) throw cliError(exits.canceled, 'cancelled; nothing was sent');
 }
@@ -206,8 +211,9 @@ async function collectRejects(
   try {
     return await writeRejects(api, view.id, path, source);
   } catch (thrown) {
-    // The counts are known and must be told even when the list cannot be had.
-    if (!(thrown instanceof Error && 'exitCode' in thrown)) throw thrown;
-    return { reasons: new Map(), hints: [printable(thrown.message)] };
+    // The counts are known and must be told even when the list cannot be had. Foreign texts may hold rows.
+    const ours = thrown instanceof PassferryError || (thrown instanceof Error && 'exitCode' in thrown);
+    const why = ours ? printable((thrown as Error).message) : 'the list could not be read or written';
+    return { reasons: new Map(), hints: [`no rejects file: ${why}`] };
   }
 }

@@ -60,7 +60,7 @@ export function retryAfter(headers: Headers): number | undefined {
 }
 
 /** The outcome with its variants, which the view's type has lost. */
-export function outcomeIn(view: JobView): Outcome | undefined {
+function outcomeIn(view: JobView): Outcome | undefined {
   return view.outcome as Outcome | undefined;
 }
 

@@ -11,7 +11,8 @@ import { cliError, exits } from './exit.ts';
 /** One line of GET /imports/{id}/rejects. */
 interface Reject {
   row: number;
-  line: number;
+  /** Absent for a row that became a job. */
+  line?: number;
   userId?: string | null;
   org?: string | null;
   code?: string;
@@ -52,14 +53,16 @@ export async function writeRejects(
   path: string,
   source: Source | undefined,
 ): Promise<Rejects> {
-  const byLine = new Map<number, Reject>();
+  const byRow = new Map<number, Reject>();
   const reasons = new Map<string, number>();
   for await (const reject of fetchRejects(api, id)) {
-    byLine.set(reject.line, reject);
+    // The server may tell a row twice.
+    if (byRow.has(reject.row)) continue;
+    byRow.set(reject.row, reject);
     const why = reject.reason || reject.result || 'unknown';
     reasons.set(why, (reasons.get(why) ?? 0) + 1);
   }
-  if (byLine.size === 0) return { reasons, hints: [] };
+  if (byRow.size === 0) return { reasons, hints: [] };
 
   const unchanged = source !== undefined && (await stampOf(source.path).catch(() => undefined)) === source.stamp;
   const hints =
@@ -73,8 +76,8 @@ export async function writeRejects(
   try {
     // The mode above holds for new files only.
     await file.chmod(0o600);
-    if (source?.format === 'csv' && unchanged) await copyRows(file, source.path, byLine);
-    else await writeIds(file, byLine);
+    if (source?.format === 'csv' && unchanged) await copyRows(file, source.path, byRow);
+    else await writeIds(file, byRow);
   } finally {
     await file.close();
   }
@@ -99,16 +102,17 @@ async function* asBuffers(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buf
 }
 
 const added = ['code', 'reason', 'message', 'line'];
-const columnsOf = (reject: Reject) => [
+const columnsOf = (reject: Reject, line = reject.line) => [
   reject.code ?? reject.result ?? '',
   reject.reason,
   reject.message,
-  `${reject.line}`,
+  `${line ?? ''}`,
 ];
 
-async function copyRows(file: FileHandle, source: string, byLine: Map<number, Reject>): Promise<void> {
+async function copyRows(file: FileHandle, source: string, byRow: Map<number, Reject>): Promise<void> {
   let kept: number[] | undefined;
   let names: string[] = [];
+  let row = 0;
   const isSecret = (name: string) => /pass|pwd|secret/i.test(name);
   const out = lineWriter(file);
   for await (const record of csvRecords(withoutBom(createReadStream(source)))) {
@@ -119,21 +123,21 @@ async function copyRows(file: FileHandle, source: string, byLine: Map<number, Re
       await out([...kept.map((index) => names[index] ?? ''), ...added]);
       continue;
     }
-    const reject = byLine.get(record.line);
+    row++;
+    const reject = byRow.get(row);
     if (!reject) continue;
+    // Columns that shifted may show a password in any place: such a row keeps its line and code only.
     const fields = 'fields' in record && record.fields.length === names.length ? record.fields : undefined;
     const copied = kept.map((index) => (isSecret(names[index] ?? '') ? '' : (fields?.[index]?.toString('utf8') ?? '')));
-    // Columns that shifted may show a password in any place, so such a row keeps its line and code only.
-    const why = fields ? columnsOf(reject) : [reject.code ?? '', reject.reason, reject.message, `${reject.line}`];
-    await out([...copied, ...why]);
+    await out([...copied, ...columnsOf(reject, record.line)]);
   }
   await out();
 }
 
-async function writeIds(file: FileHandle, byLine: Map<number, Reject>): Promise<void> {
+async function writeIds(file: FileHandle, byRow: Map<number, Reject>): Promise<void> {
   const out = lineWriter(file);
   await out(['userId', 'password', 'orgId', ...added]);
-  for (const reject of [...byLine.values()].sort((a, b) => a.line - b.line)) {
+  for (const reject of [...byRow.values()].sort((a, b) => a.row - b.row)) {
     await out([reject.userId ?? '', '', reject.org ?? '', ...columnsOf(reject)]);
   }
   await out();

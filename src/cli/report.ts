@@ -10,6 +10,8 @@ export interface ImportView {
   rejected: number;
   finished: number;
   set: number;
+  /** Already so; in effect like `set`. */
+  unchanged?: number;
   superseded: number;
   stale: number;
   failed: number;
@@ -37,7 +39,7 @@ export function notInEffect(view: ImportView): number {
 /** The last word on an import: on stdout, as text or as one JSON object. What went wrong comes first. */
 export function printReport(view: ImportView, key: string, rejects: Rejects, json: boolean): void {
   const missing = notInEffect(view);
-  const { set } = view;
+  const set = view.set + (view.unchanged ?? 0);
   const ms = view.finishedAt ? Date.parse(view.finishedAt) - Date.parse(view.acceptedAt) : undefined;
   const rate = ms !== undefined && ms > 0 ? ((set + missing) / ms) * 1000 : undefined;
 

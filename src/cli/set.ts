@@ -1,13 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { PassferryError } from '../errors.ts';
-import type { Details, JobView, Outcome } from '../job.ts';
-import { isFailure } from '../job.ts';
+import type { Details } from '../job.ts';
 import { checkOrgId, checkUserId } from '../producer/validate.ts';
-import type { ApiClient, ConnectionOptions, Reply } from './client.ts';
+import type { ConnectionOptions, Reply } from './client.ts';
 import { connect, problemOf, withConnection } from './client.ts';
 import { exitOf, exits, finish } from './exit.ts';
-import { outcomeIn } from './job.ts';
 import { printable, say, sayJson } from './output.ts';
 import { readPassword } from './password-input.ts';
 
@@ -17,6 +15,12 @@ interface SetOptions extends ConnectionOptions {
   key?: string;
   async?: boolean;
   json?: boolean;
+}
+
+/** The v1 answer, or the accepted job. */
+interface SetReply {
+  details?: Partial<Details>;
+  id?: string;
 }
 
 /** `passferry set USER`: one password, read from a hidden prompt or standard input, never from the command line. */
@@ -39,7 +43,7 @@ async function set(user: string, options: SetOptions): Promise<number> {
   const api = connect(options);
   const key = options.key ?? `set-${randomUUID()}`;
   const password = await readPassword();
-  const reply = await api.request<{ details?: Details } & Partial<JobView>>(
+  const reply = await api.request<SetReply | undefined>(
     'POST',
     `/management/v1/users/${encodeURIComponent(user)}/password`,
     {
@@ -52,29 +56,22 @@ async function set(user: string, options: SetOptions): Promise<number> {
     },
   );
   password.wipe();
-  return report(api, reply, user, key, options.json === true);
+  return report(reply, user, key, options.json === true);
 }
 
-async function report(
-  api: ApiClient,
-  reply: Reply<{ details?: Details } & Partial<JobView>>,
-  user: string,
-  key: string,
-  json: boolean,
-): Promise<number> {
-  const job = reply.body?.id ?? /\/jobs\/([^/?]+)/.exec(reply.headers.get('location') ?? '')?.[1];
+function report(reply: Reply<SetReply | undefined>, user: string, key: string, json: boolean): number {
+  const job = reply.headers.get('passferry-job') ?? reply.body?.id;
   const known = { user, key, ...(job !== undefined && { job }) };
   const who = printable(user);
 
   if (!reply.ok) {
-    const problem = problemOf(reply);
-    const exitCode = exitOf(problem.code);
-    const { code, reason, message } = problem;
+    const { code, reason, message } = problemOf(reply);
+    const exitCode = exitOf(code);
     if (json) sayJson({ ...known, inEffect: false, code, reason, message });
     else {
-      say(`${who}: NOT set: ${printable(message)} (${printable(reason)})`);
-      if (exitCode === exits.pending || exitCode === exits.unreachable)
-        say(`send it again with: --key ${printable(key)}`);
+      const pending = exitCode === exits.pending || exitCode === exits.unreachable;
+      say(`${who}: ${pending ? 'not set yet' : 'NOT set'}: ${printable(message)} (${printable(reason)})`);
+      if (pending) say(`send it again with: --key ${printable(key)}`);
     }
     return exitCode;
   }
@@ -83,19 +80,12 @@ async function report(
     else say(`${who}: accepted${job === undefined ? '' : `; watch it with: passferry job ${printable(job)} --wait`}`);
     return exits.ok;
   }
-  // A v1 answer cannot say that another password is in force; the job can.
-  const outcome = await outcomeOf(api, job);
-  const result = outcome && !isFailure(outcome) ? outcome.result : 'set';
-  const inEffect = outcome?.inEffect ?? true;
+  // The v1 body cannot say that another password is in force; the header does.
+  const result = reply.headers.get('passferry-result') ?? 'set';
+  const inEffect = result !== 'superseded' && result !== 'stale';
   const details = reply.body?.details;
   if (json) sayJson({ ...known, result, inEffect, details });
-  else if (inEffect) say(`${who}: ${result}${details ? `, sequence ${printable(details.sequence)}` : ''}`);
-  else say(`${who}: ${result}: another password is in force`);
+  else if (!inEffect) say(`${who}: ${printable(result)}; another password is in force`);
+  else say(`${who}: ${printable(result)}${details?.sequence ? `, sequence ${printable(details.sequence)}` : ''}`);
   return inEffect ? exits.ok : exits.notInEffect;
-}
-
-async function outcomeOf(api: ApiClient, job: string | undefined): Promise<Outcome | undefined> {
-  if (job === undefined) return undefined;
-  const reply = await api.request<JobView>('GET', `/jobs/${encodeURIComponent(job)}`).catch(() => undefined);
-  return reply?.ok ? outcomeIn(reply.body) : undefined;
 }
