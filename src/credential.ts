@@ -8,10 +8,20 @@ export interface Credential {
   refresh(): Promise<string>;
 }
 
-/** From a file (read again when it changes, and when it is refused) or a fixed value. */
+/** What fits into a header: visible ASCII. */
+const tokenForm = /^[!-~]+$/;
+
+/**
+ * From a file (white space around it cut off; read again when it changes, and when it is refused) or a fixed value. A file
+ * that cannot be used leaves the last token in force.
+ *
+ * @throws PassferryError `config_invalid` for a value that is no token; later `backend_unauthenticated` (scope `backend`) while
+ * no token was ever read.
+ */
 export function credential(source: { file: string } | { value: string }): Credential {
   if ('value' in source) {
-    const value = source.value;
+    const value = source.value.trim();
+    if (!tokenForm.test(value)) throw new PassferryError('config_invalid', { scope: 'backend' });
     return { get: async () => value, refresh: async () => value };
   }
   const { file } = source;
@@ -22,7 +32,10 @@ export function credential(source: { file: string } | { value: string }): Creden
     try {
       const { mtimeMs } = await stat(file);
       if (token === undefined || mtimeMs !== stamp) {
-        token = (await readFile(file, 'utf8')).trim();
+        const text = (await readFile(file, 'utf8')).trim();
+        // half written, or no token at all
+        if (!tokenForm.test(text)) throw new Error('no token in the file');
+        token = text;
         stamp = mtimeMs;
       }
       return token;

@@ -57,6 +57,8 @@ export const zitadelIds: Record<string, IdFacts> = {
   'AUTH-7fs1e': { code: 'unauthenticated', message: 'Errors.Token.Invalid', scope: 'backend' },
   'AUTH-oR9nA': { code: 'unauthenticated', message: 'Organisation is not active', scope: 'backend' },
   'AUTHZ-Kl3p0': { code: 'permission_denied', message: 'mfa required', scope: 'backend' },
+  'APP-wai8O': { code: 'permission_denied', message: 'This kind of token is not for the API', scope: 'backend' },
+  'APP-Shi0J': { code: 'permission_denied', message: 'This kind of token is not for the API', scope: 'backend' },
   'AUTH-GHpw2': { code: 'permission_denied', message: 'could not read projectid by clientid', scope: 'backend' },
   'QUOTA-vjAy8': { code: 'resource_exhausted', message: 'Quota.Access.Exhausted', scope: 'backend' },
   'LIMITS-molsj': { code: 'resource_exhausted', message: 'Instance is blocked', scope: 'backend' },
@@ -74,18 +76,24 @@ export interface ZitadelAnswer {
   id?: string | undefined;
   retryAfterMs?: number | undefined;
   /** Default `none`. */
-  effect?: 'none' | 'unknown';
+  effect?: 'none' | 'unknown' | undefined;
   cause?: unknown;
 }
 
 /** An answer of ZITADEL → our error. Its own text stays behind. */
-export function errorFromZitadel({ grpcCode, id, retryAfterMs, effect, cause }: ZitadelAnswer): PassferryError {
+export function errorFromZitadel({ grpcCode, id: theirs, retryAfterMs, effect, cause }: ZitadelAnswer): PassferryError {
+  const id = theirs !== undefined && idPattern.test(theirs) ? theirs : undefined;
   const more = { ...(effect && { effect }), cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
   const known = id !== undefined && Object.hasOwn(zitadelIds, id) ? zitadelIds[id] : undefined;
   if (id !== undefined && known) {
     const scope = known.scope ?? 'user';
-    const reason = id === 'COMMAND-ugjs0upun6' ? 'COMMAND-G8dh3' : id;
-    if (scope === 'user') return new PassferryError(reason, { ...more, code: known.code, message: known.message, scope });
+    if (scope === 'user') {
+      // UpdateUser and older builds have ids of their own for a missing user
+      const missing =
+        id === 'COMMAND-ugjs0upun6' || (id === 'COMMAND-3M0fs' && grpcCode === codes.failed_precondition.grpc);
+      if (missing) return errorFromZitadel({ grpcCode, id: 'COMMAND-G8dh3', retryAfterMs, effect, cause });
+      return new PassferryError(id, { ...more, code: known.code, message: known.message, scope });
+    }
     return new PassferryError(backendReason(known.code), { ...more, scope });
   }
   const code = codeByNumber.get(grpcCode) ?? 'unknown';
@@ -101,12 +109,16 @@ export function errorFromZitadel({ grpcCode, id, retryAfterMs, effect, cause }: 
     case 'invalid_argument':
     case 'failed_precondition':
     case 'out_of_range':
-    case 'already_exists': {
-      const reason = id !== undefined && idPattern.test(id) ? id : 'refused';
-      return new PassferryError(reason, { ...more, code, scope: 'user' });
-    }
+    case 'already_exists':
+      return new PassferryError(id ?? 'refused', { ...more, code, scope: 'user' });
+    case 'not_found':
+      // without an id it comes from an unknown host or route
+      if (id !== undefined) return new PassferryError(id, { ...more, code, scope: 'user' });
+      return new PassferryError('backend_error', { ...more, scope: 'backend' });
+    case 'unimplemented':
+      return new PassferryError('backend_error', { ...more, code, scope: 'backend' });
     default:
-      // A 404 or 501 without an id of its own is a wrong address, a 500 or a conflict passes: none is about the user.
+      // a 500 or a conflict passes; neither is about the user
       return new PassferryError('backend_error', { ...more, scope: 'backend' });
   }
 }

@@ -52,8 +52,9 @@ async function askTwice(tty: ReadStream): Promise<Buffer> {
 
 /** One line without echo. The terminal is restored however it ends. */
 async function askHidden(tty: ReadStream, question: string): Promise<Buffer> {
-  process.stderr.write(question);
+  // Raw before the question shows: nothing typed is ever echoed, and Ctrl-C is ours.
   tty.setRawMode(true);
+  process.stderr.write(question);
   let bytes: number[] = [];
   try {
     for await (const chunk of tty.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {

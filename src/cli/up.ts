@@ -21,6 +21,8 @@ export interface UpOptions {
   listen: string;
   bcryptCost: number;
   log: Log;
+  /** A Redis that is already there, instead of a private one. */
+  redisUrl?: string | undefined;
 }
 
 /** All parts in one process on embedded defaults. */
@@ -33,7 +35,7 @@ export interface Up {
 }
 
 /** A private Redis, the v1 store on PGlite, the sandbox as v2, the producer and a worker. Releases in reverse order. */
-export async function up({ dataDir, listen, bcryptCost, log }: UpOptions): Promise<Up> {
+export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptions): Promise<Up> {
   const dir = resolve(dataDir);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const releases: (() => Promise<unknown>)[] = [];
@@ -48,8 +50,8 @@ export async function up({ dataDir, listen, bcryptCost, log }: UpOptions): Promi
     const callersFile = join(dir, 'callers.json');
     writeOnce(callersFile, JSON.stringify(sampleCallers(token), null, 2));
 
-    const redis = await startEmbeddedRedis({ dir: join(dir, 'redis') });
-    releases.push(() => redis.stop());
+    const redis = redisUrl ? undefined : await startEmbeddedRedis({ dir: join(dir, 'redis') });
+    if (redis) releases.push(() => redis.stop());
 
     const v1 = await createV1Postgres({ sql: await pgliteClient(join(dir, 'v1')), bcryptCost });
     releases.push(() => v1.close());
@@ -65,7 +67,7 @@ export async function up({ dataDir, listen, bcryptCost, log }: UpOptions): Promi
     releases.push(() => sandbox.close());
 
     const shared = {
-      PASSFERRY_REDIS_URL: redis.url,
+      PASSFERRY_REDIS_URL: redisUrl ?? redis?.url,
       PASSFERRY_KEYS_DIR: keysDir,
       PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { [sampleOrgs.v2]: 'v2' } }),
     };

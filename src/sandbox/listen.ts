@@ -41,6 +41,7 @@ export async function listen(host: string, port: number, listener: Listener): Pr
       socket.setTimeout(0);
       socket.unshift(seen);
       (start === preface ? h2 : http1).emit('connection', socket);
+      if (start !== preface) socket.resume();
     };
     socket.on('data', onData);
   });

@@ -37,7 +37,8 @@ export function callError(thrown: unknown, seen: Seen, stopped: boolean): Passfe
   if (grpcStatus !== undefined && grpcStatus !== 0) {
     const id = idOf(error);
     const certain = definite.has(grpcStatus) || id === 'COMMAND-CahN2';
-    return errorFromZitadel({ grpcCode: grpcStatus, id, retryAfterMs, effect: certain ? 'none' : 'unknown' });
+    const cause = id && bareCause(id);
+    return errorFromZitadel({ grpcCode: grpcStatus, id, retryAfterMs, effect: certain ? 'none' : 'unknown', cause });
   }
 
   const refused = seen.stream === undefined || seen.stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;

@@ -1,4 +1,4 @@
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { PassferryError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { Callers } from '../callers.ts';
@@ -26,7 +26,7 @@ const bodyLimit = 64 * 1024;
 export function createHttp(deps: HttpDeps): FastifyInstance {
   const app: FastifyInstance = Fastify({
     loggerInstance: deps.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit,
     requestTimeout: 0,
     connectionTimeout: 0,

@@ -1,0 +1,127 @@
+/** `npm run demo`: the main job from start to end on embedded defaults, with a login as the proof. */
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { withThreadPool } from '../src/cli/thread-pool.ts';
+import { type Up, up } from '../src/cli/up.ts';
+import { sampleOrgs } from '../src/cli/up-people.ts';
+import { createLog } from '../src/log.ts';
+import { Secret } from '../src/secret.ts';
+import { demoFile, demoPeople, oldPassword } from './demo-people.ts';
+import { ensureRedis } from './servers.ts';
+
+const folder = '.passferry/demo';
+const cli = ['--import', 'tsx', 'src/cli/main.ts'];
+
+const code = await withThreadPool();
+if (code !== undefined) process.exit(code);
+
+const say = (text: string) => process.stdout.write(`${text}\n`);
+const step = (text: string) => say(`\n── ${text}`);
+
+const redis = await ensureRedis();
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(folder, { recursive: true, mode: 0o700 });
+const input = join(folder, 'people.csv');
+
+step('Starting Redis, the v1 store, the SANDBOX as v2 (not ZITADEL), the producer and a worker');
+const started = Date.now();
+const running = await up({
+  dataDir: folder,
+  listen: '127.0.0.1:0',
+  bcryptCost: 10,
+  log: createLog('error', 'demo'),
+  redisUrl: redis.url,
+});
+try {
+  say(`   ${running.url}`);
+  await seed(running);
+  writeFileSync(input, demoFile(), { mode: 0o600 });
+
+  step(`Importing ${input}: 300 people in two organizations, and a dozen faulty rows`);
+  const importCode = await command('import', input, '--org', sampleOrgs.v1, '--yes');
+  if (importCode !== 1) throw new Error(`the import ended with exit code ${importCode}, expected 1 (some rows rejected)`);
+  say('\n   the first rejects:');
+  for (const line of readFileSync(`${input}.rejects.csv`, 'utf8').split('\n').slice(0, 5)) say(`   ${line}`);
+
+  step('One request in the v1 contract: waits, and answers as v1 does');
+  const [first, second] = [demoPeople[0], demoPeople[150]];
+  if (!first || !second) throw new Error('nobody was made');
+  await request(running, first.id, sampleOrgs.v1, 'Asked-directly-1', {});
+
+  step('One request asynchronously: accepted at once, asked for later');
+  const accepted = await request(running, second.id, sampleOrgs.v2, 'Asked-later-1', { prefer: 'respond-async' });
+  await command('job', accepted.headers.get('passferry-job') ?? '', '--wait');
+
+  step('Logging in');
+  const sample = [
+    { ...first, password: 'Asked-directly-1' },
+    { ...second, password: 'Asked-later-1' },
+    ...demoPeople.filter((_, i) => i % 60 === 7),
+  ];
+  for (const person of sample) await prove(running, person);
+} finally {
+  rmSync(input, { force: true });
+  await running.close();
+  await redis.stop();
+}
+step(`Done in ${Math.round((Date.now() - started) / 1000)} s; everything is stopped. The rejects are in ${input}.rejects.csv`);
+process.exit(0);
+
+async function seed({ v1, sandbox }: Up): Promise<void> {
+  const [old, young] = [sampleOrgs.v1, sampleOrgs.v2].map((org) => demoPeople.filter((person) => person.org === org));
+  await Promise.all([
+    v1.addUsers((old ?? []).map(({ id, org, userName }) => ({ id, org, userName, password: oldPassword }))),
+    ...(young ?? []).map(({ id, org, userName }) => sandbox.addUser({ id, org, userName, password: oldPassword })),
+  ]);
+  await v1.addUsers([{ id: 'not-yet-initialized', org: sampleOrgs.v1, state: 'initial' }]);
+  say(`   300 invented people have the password "${oldPassword}"`);
+}
+
+function command(...args: string[]): Promise<number> {
+  say(`   $ passferry ${args.join(' ')}`);
+  const child = spawn(process.execPath, [...cli, ...args], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, PASSFERRY_DATA: folder },
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (exitCode) => resolve(exitCode ?? 1));
+  });
+}
+
+async function request(at: Up, user: string, org: string, password: string, headers: Record<string, string>) {
+  const token = readFileSync(at.tokenFile, 'utf8').trim();
+  const path = `/management/v1/users/${user}/password`;
+  const answer = await fetch(at.url + path, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'x-zitadel-orgid': org, ...headers },
+    body: JSON.stringify({ password }),
+  });
+  say(`   POST ${path}  (organization ${org})`);
+  say(`   ${answer.status} ${await answer.text()}`);
+  if (!answer.ok) throw new Error('the request failed');
+  return answer;
+}
+
+async function prove({ v1, sandbox }: Up, person: { id: string; org: string; password: string }): Promise<void> {
+  const login = async (password: string) =>
+    person.org === sampleOrgs.v1
+      ? v1.prove(person.org, person.id, Secret.fromString(password), AbortSignal.timeout(10_000))
+      : sessionLogin(sandbox.url, person.id, password);
+  const [works, oldWorks] = [await login(person.password), await login(oldPassword)];
+  const backend = person.org === sampleOrgs.v1 ? 'v1' : 'v2';
+  say(`   ${backend} ${person.id}: new password ${works ? 'logs in' : 'FAILS'}, old one ${oldWorks ? 'STILL WORKS' : 'refused'}`);
+  if (!works || oldWorks) throw new Error('a login did not go as it should');
+}
+
+/** A login as an application does it: a session with a password check. */
+async function sessionLogin(url: string, userId: string, password: string): Promise<boolean> {
+  const token = readFileSync(join(folder, 'v2-token'), 'utf8').trim();
+  const answer = await fetch(`${url}/v2/sessions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ checks: { user: { userId }, password: { password } } }),
+  });
+  return answer.ok;
+}

@@ -1,0 +1,185 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { expect, test } from 'vitest';
+
+/** The import rule: who may see whom, and which third party lives where. */
+
+type Layer = 'vocabulary' | 'tools' | 'embedded' | 'adapters' | 'producer' | 'worker' | 'sandbox' | 'cli' | 'entry';
+
+const layerPatterns: [Layer, RegExp][] = [
+  ['vocabulary', /^(errors|secret|job|keys|ids)\.ts$/],
+  [
+    'tools',
+    /^(seal|signature|redis|redis-check|key-files|config|log|trace|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
+  ],
+  ['entry', /^(index|work|serve)\.ts$/],
+  ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'cli'] as const).map((name): [Layer, RegExp] => [
+    name,
+    new RegExp(`^${name}/`),
+  ]),
+];
+
+const entries: Layer[] = ['entry', 'cli'];
+
+/** Layer → the layers it may import; entries compose, so they see everything but the sandbox. */
+const sees: Record<Layer, Layer[]> = {
+  vocabulary: ['vocabulary'],
+  tools: ['vocabulary', 'tools'],
+  embedded: ['vocabulary', 'embedded'],
+  adapters: ['vocabulary', 'tools', 'adapters'],
+  producer: ['vocabulary', 'tools', 'producer'],
+  worker: ['vocabulary', 'tools', 'worker', 'adapters'],
+  sandbox: ['vocabulary', 'tools', 'sandbox'],
+  entry: ['vocabulary', 'tools', 'producer', 'worker', 'adapters', 'embedded', 'entry'],
+  cli: ['vocabulary', 'tools', 'producer', 'worker', 'adapters', 'embedded', 'entry', 'sandbox', 'cli'],
+};
+
+/** Package → the files that may import it; `values`: types are free. */
+const confined: { name: RegExp; only: RegExp; values?: true }[] = [
+  { name: /^bullmq$/, only: /^(producer\/(producer|events)|worker\/worker)\.ts$/ },
+  { name: /^ioredis$/, only: /^redis\.ts$/, values: true },
+  { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox)\// },
+  { name: /^@zitadel\/proto(\/|$)/, only: /^(adapters|sandbox)\// },
+  { name: /^pino$/, only: /^log\.ts$/ },
+  { name: /^zod$/, only: /^(config|producer\/callers)\.ts$/ },
+];
+
+/** Looking for programs of this machine is its business: PATH and the name of a binary. */
+const readsPath = /^embedded\/(find-program|redis)\.ts$/;
+
+function layerOf(file: string): Layer | undefined {
+  return layerPatterns.find(([, pattern]) => pattern.test(file))?.[0];
+}
+
+/** `file` relative to src → everything it does that it may not, as `src/file:line what`. */
+function violations(file: string, text: string): string[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const layer = layerOf(file);
+  const found: string[] = [];
+  const report = (node: ts.Node | number, what: string) => {
+    const at = typeof node === 'number' ? node : node.getStart(source);
+    found.push(`src/${file}:${source.getLineAndCharacterOfPosition(at).line + 1} ${what}`);
+  };
+  if (!layer) report(0, 'belongs to no layer: name it in test/layers.test.ts');
+
+  for (const { 0: word, index } of text.matchAll(/deduplication|waitUntilFinished/g)) report(index, `uses ${word}`);
+
+  let bullmq = false;
+  function imported(node: ts.Node, specifier: string, typeOnly: boolean): void {
+    if (specifier === 'bullmq') bullmq = true;
+    if (specifier.startsWith('.')) {
+      const target = posix.join(posix.dirname(file), specifier);
+      if (layer) checkOwn(node, layer, target);
+      return;
+    }
+    for (const { name, only, values } of confined) {
+      if (name.test(specifier) && !only.test(file) && !(values && typeOnly)) report(node, `imports ${specifier}`);
+    }
+    if (/^(node:)?process$/.test(specifier)) report(node, 'imports process: the environment is for entries');
+  }
+
+  function checkOwn(node: ts.Node, from: Layer, target: string): void {
+    const to = layerOf(target);
+    if (!to) report(node, `imports ${target}, which belongs to no layer`);
+    else if (!sees[from].includes(to)) report(node, `${from} imports ${to} (${target})`);
+    else if (to === 'adapters' && from === 'worker' && target !== 'adapters/port.ts') {
+      report(node, `reaches past adapters/port (${target})`);
+    } else if (to === 'adapters' && from === 'adapters') {
+      const [mine, theirs] = [folderOf(file), folderOf(target)];
+      if (theirs && mine !== theirs) report(node, `one adapter imports another (${target})`);
+    }
+  }
+
+  function visit(node: ts.Node): void {
+    if (ts.isImportDeclaration(node) && ts.isStringLiteral(node.moduleSpecifier)) {
+      imported(node, node.moduleSpecifier.text, isTypeOnly(node));
+    } else if (ts.isExportDeclaration(node) && node.moduleSpecifier && ts.isStringLiteral(node.moduleSpecifier)) {
+      imported(node, node.moduleSpecifier.text, node.isTypeOnly);
+    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      const [target] = node.arguments;
+      if (target && ts.isStringLiteral(target)) imported(node, target.text, false);
+      else report(node, 'imports something that only running it tells');
+    } else if (ts.isPropertyAccessExpression(node) && node.getText(source).replace(/\s/g, '') === 'process.env') {
+      if (!(layer && entries.includes(layer)) && !readsPath.test(file)) report(node, 'reads process.env');
+    }
+    ts.forEachChild(node, visit);
+  }
+  visit(source);
+
+  if (bullmq) eachAdd(source, (node) => report(node, 'adds to a queue without a jobId'));
+  return found;
+}
+
+/** `queue.add` and the `opts` of `addBulk`: without an id of ours, sending again would make a second job. */
+function eachAdd(source: ts.SourceFile, bad: (node: ts.Node) => void): void {
+  function visit(node: ts.Node): void {
+    if (ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression)) {
+      // One argument: a Set's add.
+      const isAdd = node.expression.name.text === 'add' && node.arguments.length !== 1;
+      if (isAdd && !hasJobId(node.arguments[2])) bad(node);
+      if (node.expression.name.text === 'addBulk' && !/\bopts:/.test(source.text)) bad(node);
+    }
+    if (ts.isPropertyAssignment(node) && node.name.getText(source) === 'opts' && !hasJobId(node.initializer)) bad(node);
+    ts.forEachChild(node, visit);
+  }
+  visit(source);
+}
+
+function hasJobId(options: ts.Node | undefined): boolean {
+  return (
+    options !== undefined &&
+    ts.isObjectLiteralExpression(options) &&
+    options.properties.some((property) => property.name?.getText() === 'jobId')
+  );
+}
+
+function isTypeOnly({ importClause }: ts.ImportDeclaration): boolean {
+  if (!importClause) return false;
+  if (importClause.isTypeOnly) return true;
+  const named = importClause.namedBindings;
+  return (
+    !importClause.name && !!named && ts.isNamedImports(named) && named.elements.every((element) => element.isTypeOnly)
+  );
+}
+
+/** `adapters/v1-postgres/sql.ts` → `v1-postgres`; undefined for what all adapters share. */
+function folderOf(file: string): string | undefined {
+  return /^adapters\/([^/]+)\//.exec(file)?.[1];
+}
+
+const root = fileURLToPath(new URL('../src', import.meta.url));
+const sources = readdirSync(root, { recursive: true, encoding: 'utf8' })
+  .map((file) => file.replaceAll('\\', '/'))
+  .filter((file) => file.endsWith('.ts'));
+
+test('every import of src keeps to the layers', () => {
+  expect(sources.length).toBeGreaterThan(50);
+  const all = sources.sort().flatMap((file) => violations(file, readFileSync(`${root}/${file}`, 'utf8')));
+  expect(all, `\n${all.join('\n')}\n`).toEqual([]);
+});
+
+test.each([
+  ['errors.ts', "import { connectRedis } from './redis.ts';"],
+  ['seal.ts', "import type { Producer } from './producer/producer.ts';"],
+  ['producer/producer.ts', "export { createGate } from '../worker/gate.ts';"],
+  ['worker/worker.ts', "import type { Waiters } from '../producer/events.ts';"],
+  ['worker/worker.ts', "import { openV1 } from '../adapters/v1-postgres/index.ts';"],
+  ['adapters/v2-zitadel/users.ts', "import { millis } from '../v1-postgres/judge.ts';"],
+  ['work.ts', "import { startSandbox } from './sandbox/sandbox.ts';"],
+  ['worker/sweep.ts', "import type { Job } from 'bullmq';"],
+  ['ledger/ledger.ts', "import { Redis } from 'ioredis';"],
+  ['producer/row.ts', "const { hash } = await import('@node-rs/bcrypt');"],
+  ['producer/http/v1.ts', "import type { User } from '@zitadel/proto/zitadel/user_pb';"],
+  ['worker/gate.ts', "import { pino } from 'pino';"],
+  ['producer/validate.ts', "import { z } from 'zod';"],
+  ['config.ts', 'const url = process\n  .env.PASSFERRY_REDIS_URL;'],
+  ['config.ts', "import { env } from 'node:process';"],
+  ['producer/producer.ts', "import 'bullmq';\nawait queue.add('a', {}, { delay: 1 });"],
+  ['producer/producer.ts', "import 'bullmq';\nawait queue.addBulk([{ name: 'a', opts: { delay: 1 } }]);"],
+  ['producer/producer.ts', 'await job.waitUntilFinished(events);'],
+  ['helpers.ts', ''],
+])('would be seen: %s with %s', (file, text) => {
+  expect(violations(file, text)).toHaveLength(1);
+});

@@ -1,0 +1,246 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { PassferryError } from '../src/errors.ts';
+import { failure, type Outcome, type SetPasswordData } from '../src/job.ts';
+import { redisKeys } from '../src/keys.ts';
+import { createLedger } from '../src/ledger/ledger.ts';
+import { createRuns } from '../src/ledger/runs.ts';
+import { closeRedis, connectRedis } from '../src/redis.ts';
+import { atEnd } from './kit/files.ts';
+import { startRedis } from './kit/redis.ts';
+
+const server = await startRedis({ appendonly: false });
+const redis = connectRedis({ url: server.url }, 'worker');
+atEnd(() => closeRedis(redis));
+const jobKey = { current: randomBytes(32) };
+
+/** A ledger of its own: no test sees another one's keys. */
+function fresh() {
+  const keys = redisKeys(`l${randomBytes(6).toString('hex')}`);
+  const forged: string[] = [];
+  const ledger = createLedger({ redis, keys, jobKey, retentionMs: 60_000 }, (what, id) => forged.push(`${what} ${id}`));
+  const begin = (data: SetPasswordData, over: { token?: string; leaseMs?: number; exact?: boolean } = {}) =>
+    ledger.begin(data, { token: 't', leaseMs: 60_000, backend: 'v2', exact: false, ...over });
+  const request = (over = {}) => ({
+    keyDigest: randomUUID(),
+    jobId: `j-${randomUUID()}`,
+    fingerprint: 'f',
+    caller: 'c',
+    org: 'o',
+    user: 'u',
+    expiresInMs: 60_000,
+    ...over,
+  });
+  return { keys, forged, ledger, begin, reserve: (over = {}) => ledger.reserve(request(over)) };
+}
+
+function job(seq: number | string, over: Partial<SetPasswordData> = {}): SetPasswordData {
+  const now = Date.now();
+  return {
+    ...{ v: 1, name: 'set-password', jobId: `j-${seq}`, caller: 'c', org: 'o', user: 'u', seq: String(seq) },
+    ...{ acceptedAt: now, expiresAt: now + 60_000, changeRequired: true, admin: false, overwriteNewer: false },
+    ...{ dataKey: 'd', sealed: 's', mac: 'm' },
+    ...over,
+  };
+}
+
+const set: Outcome = { result: 'set', inEffect: true, backend: 'v2', at: 0 };
+const refused = failure(new PassferryError('refused'), 0, 'v2');
+const reason = (name: string) => expect.objectContaining({ reason: name });
+
+test('reserve: nothing before the order is confirmed, the same job for the same key, no other request under it', async () => {
+  const { ledger, reserve } = fresh();
+  expect(await ledger.isReady()).toBe(false);
+  await expect(reserve()).rejects.toEqual(reason('ledger_not_ready'));
+  await ledger.raiseFloor(0n);
+  const first = await reserve({ keyDigest: 'k', jobId: 'j-1' });
+  expect(first).toMatchObject({ replayed: false, jobId: 'j-1', done: false });
+  expect(await reserve({ keyDigest: 'k', jobId: 'j-2' })).toEqual({ ...first, replayed: true });
+  await expect(reserve({ keyDigest: 'k', fingerprint: 'other' })).rejects.toEqual(reason('idempotency_key_reused'));
+  await ledger.commit(job(first.seq, { jobId: 'j-1' }), set);
+  expect(await reserve({ keyDigest: 'k' })).toMatchObject({ jobId: 'j-1', done: true });
+});
+
+test('sequences rise strictly, above 2^50 too, and after the counter was lost', async () => {
+  const { keys, ledger, reserve } = fresh();
+  const seen: bigint[] = [2n ** 52n];
+  await ledger.raiseFloor(2n ** 52n);
+  for (let i = 0; i < 5; i++) seen.push(BigInt((await reserve()).seq));
+  await ledger.raiseFloor(7n);
+  seen.push(BigInt((await reserve()).seq));
+  await redis.del(keys.sequence);
+  await expect(reserve()).rejects.toEqual(reason('ledger_not_ready'));
+  await ledger.raiseFloor(seen.at(-1) as bigint);
+  const together = await Promise.all(Array.from({ length: 50 }, () => reserve()));
+  seen.push(...together.map(({ seq }) => BigInt(seq)));
+  expect(seen.every((seq, i) => i === 0 || seq > (seen[i - 1] as bigint))).toBe(true);
+});
+
+test('begin: go, busy for another job of the user, then done', async () => {
+  const { ledger, begin } = fresh();
+  expect(await begin(job(1))).toEqual({ kind: 'go', starts: 1, attempt: undefined, applied: undefined });
+  expect(await begin(job(2))).toMatchObject({ kind: 'busy', waitMs: expect.any(Number) });
+  expect(await begin(job(3, { user: 'other' }))).toMatchObject({ kind: 'go' });
+  expect(await begin(job(4, { org: 'other' }))).toMatchObject({ kind: 'go' });
+  const outcome = await ledger.commit(job(1), set, { token: 't', changedAt: 5 });
+  expect(await begin(job(1))).toEqual({ kind: 'done', outcome });
+  expect(await begin(job(2))).toMatchObject({ kind: 'go', applied: { seq: 1n, jobId: 'j-1', changedAt: 5 } });
+});
+
+test('begin: superseded by what was applied, unless the backend decides itself; expired', async () => {
+  const { ledger, begin } = fresh();
+  await ledger.commit(job(9), set, { changedAt: 1 });
+  expect(await begin(job(8))).toEqual({ kind: 'superseded' });
+  expect(await begin(job(8), { exact: true })).toMatchObject({ kind: 'go' });
+  expect(await begin(job(7, { user: 'x', expiresAt: Date.now() - 10_000 }))).toEqual({ kind: 'expired' });
+});
+
+test('a new start of the same job takes the lease over, and the old one can record nothing more', async () => {
+  const { ledger, begin } = fresh();
+  await begin(job(1), { token: 'old' });
+  expect(await begin(job(1), { token: 'new' })).toMatchObject({ kind: 'go', starts: 2 });
+  await expect(ledger.recordAttempt(job(1), 'old', 1_000, 0)).rejects.toEqual(reason('lease_lost'));
+  await ledger.recordAttempt(job(1), 'new', 1_000, 0);
+  expect((await ledger.job('j-1'))?.attempts).toBe(1);
+  await begin(job(2, { user: 'x' }), { leaseMs: 0 });
+  await expect(ledger.recordAttempt(job(2, { user: 'x' }), 't', 1_000, 0)).rejects.toEqual(reason('lease_lost'));
+});
+
+test('an open attempt keeps other jobs of the user away also when its lease was given back', async () => {
+  const { ledger, begin } = fresh();
+  await begin(job(1));
+  await ledger.recordAttempt(job(1), 't', 5_000, 42);
+  await ledger.release(job(1), 't', 'backend_timeout');
+  expect(await begin(job(2))).toMatchObject({ kind: 'busy' });
+  expect((await ledger.job('j-1'))?.waitingFor).toBe('backend_timeout');
+  // Its own job finds the attempt, past its expiry too: what was sent must be settled.
+  const late = job(1, { expiresAt: Date.now() - 1_000 });
+  expect(await begin(late)).toMatchObject({ kind: 'go', attempt: { before: 42 } });
+  await ledger.closeAttempt(job(1));
+  await ledger.release(job(1), 't', '');
+  expect(await begin(job(2))).toMatchObject({ kind: 'go' });
+});
+
+test('a forged outcome counts as absent, a genuine one moved from another job too', async () => {
+  const { keys, forged, ledger, begin } = fresh();
+  await ledger.commit(job(9, { user: 'x' }), set);
+  const genuine = await redis.hgetall(keys.job('j-9'));
+  for (const mac of ['x', genuine.outcomeMac as string]) {
+    await redis.hset(keys.job('j-1'), { ...genuine, seq: '1', outcomeMac: mac });
+    expect((await ledger.job('j-1'))?.outcome).toBeUndefined();
+    expect(await ledger.outcomes(['j-1', 'j-9', 'j-none'])).toEqual([undefined, expect.anything(), undefined]);
+    expect(await begin(job(1))).toMatchObject({ kind: 'go' });
+  }
+  expect(new Set(forged)).toEqual(new Set(['outcome j-1']));
+});
+
+test('a forged applied record supersedes nobody', async () => {
+  const { keys, forged, ledger, begin } = fresh();
+  const forge = () => redis.hset(keys.user('o', 'u'), 'v2', '9000000000000000:j-x:0:forged');
+  await forge();
+  expect(await begin(job(1))).toMatchObject({ kind: 'go', applied: undefined });
+  await forge();
+  expect(await ledger.commit(job(1), set, { token: 't', changedAt: 1 })).toMatchObject({ result: 'set' });
+  expect(forged).toEqual(['applied j-1', 'applied j-1']);
+});
+
+test('commit: the first outcome stays; an older change after a newer one is superseded; a refusal supersedes nobody', async () => {
+  const { ledger, begin } = fresh();
+  await ledger.commit(job(9), refused);
+  expect(await begin(job(2))).toMatchObject({ kind: 'go' });
+  const first = await ledger.commit(job(2), set, { token: 't', changedAt: 1 });
+  expect(await ledger.commit(job(2), refused)).toEqual(first);
+  const older = await ledger.commit(job(1), set, { changedAt: 2 });
+  expect(older).toMatchObject({ result: 'superseded', inEffect: false });
+  expect((await ledger.job('j-1'))?.outcome).toEqual(older);
+  expect(await begin(job(3))).toMatchObject({ applied: { seq: 2n } });
+});
+
+test('a run: the same chunk gets the same block, and every row is counted and told once', async () => {
+  const { keys, ledger } = fresh();
+  const runs = createRuns(redis, keys, 60_000);
+  const open = { id: 'r0-a', caller: 'c', org: 'o', expiresInMs: 60_000 };
+  const { expiresAt } = await runs.open(open);
+  expect(await runs.open(open)).toMatchObject({ isNew: false, expiresAt });
+  const rows = [1, 2, 3].map((row) => ({ jobId: `r0-a-${row}`, row, org: 'o', user: `u${row}` }));
+  const chunk = { run: 'r0-a', caller: 'c', expiresAt };
+  await expect(ledger.reserveRows(chunk, rows)).rejects.toEqual(reason('ledger_not_ready'));
+  await ledger.raiseFloor(2n ** 52n);
+  const block = await ledger.reserveRows(chunk, rows);
+  expect(block.rows.map(({ seq }) => BigInt(seq) - 2n ** 52n)).toEqual([1n, 2n, 3n]);
+  expect(await ledger.reserveRows(chunk, rows)).toEqual(block);
+  for (let twice = 0; twice < 2; twice++) await runs.reject('r0-a', 4, { row: 4, reason: 'user_id_missing' });
+  const endings = [set, refused, failure(new PassferryError('job_expired'), 0)];
+  for (const [i, { jobId, row, user, seq }] of block.rows.entries()) {
+    const data = job(seq, { jobId, row, user, run: 'r0-a' });
+    for (let twice = 0; twice < 2; twice++) await ledger.commit(data, endings[i] as Outcome);
+    if (i === 1) await runs.closeInput('r0-a');
+    expect((await runs.view('r0-a'))?.state).toBe(['receiving', 'running', 'completed'][i]);
+  }
+  expect(await runs.view('r0-a')).toMatchObject({
+    ...{ received: 4, rejected: 1, finished: 3, set: 1, failed: 1, expired: 1, superseded: 0 },
+  });
+  const told = (await Array.fromAsync(runs.rejects('r0-a'))).map((line) => JSON.parse(line));
+  expect(told.map(({ row, reason: why }) => `${row} ${why}`).sort()).toEqual([
+    '2 refused',
+    '3 job_expired',
+    '4 user_id_missing',
+  ]);
+  expect((await ledger.reserveRows(chunk, rows)).rows.map(({ done }) => done)).toEqual([true, true, true]);
+});
+
+test('what is overdue is found, and what is done is not', async () => {
+  const { ledger, begin } = fresh();
+  const past = { expiresAt: Date.now() - 60_000 };
+  await begin(job(1, past));
+  await begin(job(2, past));
+  await begin(job(3));
+  await ledger.commit(job(2), set);
+  expect((await ledger.overdue(10, 1_000)).map(({ jobId }) => jobId)).toEqual(['j-1']);
+});
+
+const operation = fc.record({
+  seq: fc.integer({ min: 1, max: 3 }),
+  what: fc.constantFrom('begin', 'begin', 'commit', 'refuse', 'retry'),
+});
+
+test('whatever the order of starts, endings and retries: one outcome a job, and the highest applied sequence stays', async () => {
+  const property = fc.asyncProperty(fc.array(operation, { minLength: 4, maxLength: 24 }), async (operations) => {
+    const { keys, ledger, begin } = fresh();
+    const jobs = [1, 2, 3].map((seq) => job(seq));
+    const tokens = new Map<string, string>();
+    const outcomes = new Map<string, Outcome>();
+    let highest = 0;
+    function ended(data: SetPasswordData, outcome: Outcome): void {
+      if (outcomes.has(data.jobId)) return expect(outcome).toEqual(outcomes.get(data.jobId)) as never;
+      outcomes.set(data.jobId, outcome);
+      if (!('result' in outcome)) return;
+      // Superseded exactly when something newer was applied before.
+      expect(outcome.result).toBe(highest > Number(data.seq) ? 'superseded' : 'set');
+      if (outcome.result === 'set') highest = Number(data.seq);
+    }
+    for (const { seq, what } of operations) {
+      const data = jobs[seq - 1] as SetPasswordData;
+      const token = tokens.get(data.jobId);
+      if (what === 'begin') {
+        const next = randomUUID();
+        const begun = await begin(data, { token: next });
+        if (begun.kind === 'go') tokens.set(data.jobId, next);
+        if (begun.kind === 'done') ended(data, begun.outcome);
+        if (begun.kind === 'superseded') {
+          ended(data, await ledger.commit(data, { result: 'superseded', inEffect: false, backend: 'v2', at: 0 }));
+        }
+      } else if (token !== undefined) {
+        // Tokens are kept: a worker that lost its lease long ago may still come and commit.
+        if (what === 'commit') ended(data, await ledger.commit(data, set, { token, changedAt: seq }));
+        if (what === 'refuse') ended(data, await ledger.commit(data, refused, { token }));
+        if (what === 'retry') await ledger.release(data, token, 'backend_down');
+      }
+    }
+    const applied = await redis.hget(keys.user('o', 'u'), 'v2');
+    expect(Number(applied?.split(':')[0] ?? 0)).toBe(highest);
+    for (const { jobId } of jobs) expect((await ledger.job(jobId))?.outcome).toEqual(outcomes.get(jobId));
+  });
+  await fc.assert(property, { numRuns: 300, seed: 71_403 });
+});
