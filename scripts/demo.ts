@@ -30,7 +30,7 @@ const running = await up({
   dataDir: folder,
   listen: '127.0.0.1:0',
   bcryptCost: 10,
-  log: createLog('error', 'demo'),
+  log: createLog(process.env.PASSFERRY_LOG_LEVEL ?? 'error', 'demo'),
   redisUrl: redis.url,
 });
 try {
@@ -40,7 +40,8 @@ try {
 
   step(`Importing ${input}: 300 people in two organizations, and a dozen faulty rows`);
   const importCode = await command('import', input, '--org', sampleOrgs.v1, '--yes');
-  if (importCode !== 1) throw new Error(`the import ended with exit code ${importCode}, expected 1 (some rows rejected)`);
+  if (importCode !== 1)
+    throw new Error(`the import ended with exit code ${importCode}, expected 1 (some rows rejected)`);
   say('\n   the first rejects:');
   for (const line of readFileSync(`${input}.rejects.csv`, 'utf8').split('\n').slice(0, 5)) say(`   ${line}`);
 
@@ -65,7 +66,9 @@ try {
   await running.close();
   await redis.stop();
 }
-step(`Done in ${Math.round((Date.now() - started) / 1000)} s; everything is stopped. The rejects are in ${input}.rejects.csv`);
+step(
+  `Done in ${Math.round((Date.now() - started) / 1000)} s; everything is stopped. The rejects are in ${input}.rejects.csv`,
+);
 process.exit(0);
 
 async function seed({ v1, sandbox }: Up): Promise<void> {
@@ -111,7 +114,9 @@ async function prove({ v1, sandbox }: Up, person: { id: string; org: string; pas
       : sessionLogin(sandbox.url, person.id, password);
   const [works, oldWorks] = [await login(person.password), await login(oldPassword)];
   const backend = person.org === sampleOrgs.v1 ? 'v1' : 'v2';
-  say(`   ${backend} ${person.id}: new password ${works ? 'logs in' : 'FAILS'}, old one ${oldWorks ? 'STILL WORKS' : 'refused'}`);
+  say(
+    `   ${backend} ${person.id}: new password ${works ? 'logs in' : 'FAILS'}, old one ${oldWorks ? 'STILL WORKS' : 'refused'}`,
+  );
   if (!works || oldWorks) throw new Error('a login did not go as it should');
 }
 

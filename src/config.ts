@@ -64,7 +64,9 @@ const common = {
     .default('passferry'),
   PASSFERRY_KEYS_DIR: z.string().min(1),
   PASSFERRY_RETENTION: duration.default(7 * units.d),
-  PASSFERRY_STAGES: json(stagesSchema).default({ default: 'v1', organizations: {} }),
+  PASSFERRY_STAGES: z
+    .union([stage.transform((name) => ({ default: name, organizations: {} })), json(stagesSchema)])
+    .default({ default: 'v1', organizations: {} }),
   PASSFERRY_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info'),
   PASSFERRY_ALLOW_INSECURE: list.default([]),
 };

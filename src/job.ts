@@ -73,6 +73,10 @@ export type Outcome = {
   | { code: Code; reason: string; message: string }
 );
 
+/** Without its time, which a view shows as `finishedAt`. */
+export type ToldOutcome = WithoutTime<Outcome>;
+type WithoutTime<Each> = Each extends unknown ? Omit<Each, 'at'> : never;
+
 /** The outcome of a job that ended badly. */
 export function failure(error: PassferryError, at: number, backend?: BackendName): Outcome {
   return {
@@ -85,7 +89,7 @@ export function failure(error: PassferryError, at: number, backend?: BackendName
   };
 }
 
-export function isFailure(outcome: Outcome): outcome is Extract<Outcome, { code: Code }> {
+export function isFailure<Any extends Outcome | ToldOutcome>(outcome: Any): outcome is Extract<Any, { code: Code }> {
   return 'code' in outcome;
 }
 
@@ -108,7 +112,7 @@ export interface JobView {
   attempts: number;
   /** Why it waits, when a worker had to put it back. */
   waitingFor?: string;
-  outcome?: Omit<Outcome, 'at'>;
+  outcome?: ToldOutcome;
 }
 
 /** Stored job data → job data; refuses what this code does not know, without echoing it. */

@@ -6,13 +6,13 @@ import { failure, type Outcome, type SetPasswordData } from '../src/job.ts';
 import { redisKeys } from '../src/keys.ts';
 import { createLedger } from '../src/ledger/ledger.ts';
 import { createRuns } from '../src/ledger/runs.ts';
-import { closeRedis, connectRedis } from '../src/redis.ts';
+import { connectRedis } from '../src/redis.ts';
 import { atEnd } from './kit/files.ts';
 import { startRedis } from './kit/redis.ts';
 
 const server = await startRedis({ appendonly: false });
 const redis = connectRedis({ url: server.url }, 'worker');
-atEnd(() => closeRedis(redis));
+atEnd(() => redis.disconnect());
 const jobKey = { current: randomBytes(32) };
 
 /** A ledger of its own: no test sees another one's keys. */
@@ -153,7 +153,7 @@ test('commit: the first outcome stays; an older change after a newer one is supe
   expect(await ledger.commit(job(2), refused)).toEqual(first);
   const older = await ledger.commit(job(1), set, { changedAt: 2 });
   expect(older).toMatchObject({ result: 'superseded', inEffect: false });
-  expect((await ledger.job('j-1'))?.outcome).toEqual(older);
+  expect(await ledger.outcomes(['j-1'])).toEqual([older]);
   expect(await begin(job(3))).toMatchObject({ applied: { seq: 2n } });
 });
 
@@ -181,12 +181,9 @@ test('a run: the same chunk gets the same block, and every row is counted and to
   expect(await runs.view('r0-a')).toMatchObject({
     ...{ received: 4, rejected: 1, finished: 3, set: 1, failed: 1, expired: 1, superseded: 0 },
   });
-  const told = (await Array.fromAsync(runs.rejects('r0-a'))).map((line) => JSON.parse(line));
-  expect(told.map(({ row, reason: why }) => `${row} ${why}`).sort()).toEqual([
-    '2 refused',
-    '3 job_expired',
-    '4 user_id_missing',
-  ]);
+  const told: string[] = [];
+  for await (const line of runs.rejects('r0-a')) told.push(`${JSON.parse(line).row} ${JSON.parse(line).reason}`);
+  expect(told.sort()).toEqual(['2 refused', '3 job_expired', '4 user_id_missing']);
   expect((await ledger.reserveRows(chunk, rows)).rows.map(({ done }) => done)).toEqual([true, true, true]);
 });
 
@@ -213,9 +210,10 @@ test('whatever the order of starts, endings and retries: one outcome a job, and 
     const outcomes = new Map<string, Outcome>();
     let highest = 0;
     function ended(data: SetPasswordData, outcome: Outcome): void {
-      if (outcomes.has(data.jobId)) return expect(outcome).toEqual(outcomes.get(data.jobId)) as never;
+      const first = outcomes.get(data.jobId);
+      if (first) expect(outcome).toEqual(first);
       outcomes.set(data.jobId, outcome);
-      if (!('result' in outcome)) return;
+      if (first || !('result' in outcome)) return;
       // Superseded exactly when something newer was applied before.
       expect(outcome.result).toBe(highest > Number(data.seq) ? 'superseded' : 'set');
       if (outcome.result === 'set') highest = Number(data.seq);

@@ -59,13 +59,8 @@ export function retryAfter(headers: Headers): number | undefined {
   return /^\d{1,6}$/.test(seconds) ? Math.min(Number(seconds), 60) * 1000 : undefined;
 }
 
-/** The outcome with its variants, which the view's type has lost. */
-function outcomeIn(view: JobView): Outcome | undefined {
-  return view.outcome as Outcome | undefined;
-}
-
 function exitOfJob(view: JobView): number {
-  const outcome = outcomeIn(view);
+  const outcome = view.outcome;
   if (!outcome) return exits.pending;
   if (isFailure(outcome)) return exitOf(outcome.code);
   return outcome.inEffect ? exits.ok : exits.notInEffect;
@@ -73,7 +68,7 @@ function exitOfJob(view: JobView): number {
 
 function line(view: JobView): string {
   const who = `${printable(view.user)} (organization ${printable(view.org)})`;
-  const outcome = outcomeIn(view);
+  const outcome = view.outcome;
   if (!outcome) {
     const why = view.waitingFor ? `, waiting for ${printable(view.waitingFor)}` : '';
     return `${who}: ${view.state}${why}; sent ${view.attempts} times, expires ${printable(view.expiresAt)}`;

@@ -9,7 +9,9 @@ import { registerServers } from './servers.ts';
 import { registerSet } from './set.ts';
 import { withThreadPool } from './thread-pool.ts';
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 const program = new Command('passferry')
   .description('Sets passwords through a queue: v1 stores, ZITADEL v2, and the way from one to the other.')
@@ -42,7 +44,8 @@ async function main(): Promise<void> {
     else {
       const told = error instanceof PassferryError ? error : new PassferryError('internal', { cause: error });
       process.stderr.write(`passferry: ${told.message} (${told.reason})\n`);
-      if (process.env.PASSFERRY_LOG_LEVEL === 'debug' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+      if (process.env.PASSFERRY_LOG_LEVEL === 'debug' && error instanceof Error)
+        process.stderr.write(`${error.stack}\n`);
       process.exitCode = 3;
     }
   }

@@ -56,7 +56,9 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     const v1 = await createV1Postgres({ sql: await pgliteClient(join(dir, 'v1')), bcryptCost });
     releases.push(() => v1.close());
     await v1.migrate();
-    await v1.addUsers(samplePeople.filter((p) => p.org === sampleOrgs.v1).map((p) => ({ ...p, password: samplePassword })));
+    await v1.addUsers(
+      samplePeople.filter((p) => p.org === sampleOrgs.v1).map((p) => ({ ...p, password: samplePassword })),
+    );
 
     const sandbox = await startSandbox({
       bcryptCost,
@@ -101,7 +103,9 @@ function sampleCallers(token: string): object {
   const everything = ['set', 'import', 'read', 'admin'];
   const grants = Object.fromEntries(Object.values(sampleOrgs).map((org) => [org, everything]));
   return {
-    callers: [{ name: 'you', tokenSha256: hashToken(token), home: sampleOrgs.v1, grants: { ...grants, '*': ['operate'] } }],
+    callers: [
+      { name: 'you', tokenSha256: hashToken(token), home: sampleOrgs.v1, grants: { ...grants, '*': ['operate'] } },
+    ],
   };
 }
 

@@ -6,10 +6,10 @@ import {
   type JobState,
   type JobView,
   jobDataVersion,
-  type Outcome,
   type QueueName,
   queueNames,
   type SetPasswordData,
+  type ToldOutcome,
 } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { dataKeyStore } from '../ledger/data-keys.ts';
@@ -189,7 +189,7 @@ export function createProducer(options: ProducerOptions) {
       ...(record.run && { run: record.run, row: record.row as number }),
       acceptedAt: new Date(record.acceptedAt).toISOString(),
       expiresAt: new Date(record.expiresAt).toISOString(),
-      ...(outcome && { finishedAt: new Date(at).toISOString(), outcome: told as Omit<Outcome, 'at'> }),
+      ...(outcome && { finishedAt: new Date(at).toISOString(), outcome: told as ToldOutcome }),
       attempts: record.attempts,
       ...(record.waitingFor && !outcome && { waitingFor: record.waitingFor }),
     };

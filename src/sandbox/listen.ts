@@ -16,8 +16,16 @@ export interface ListenHandle {
 
 /** HTTP/1.1 and HTTP/2 without TLS on one port, told apart by the first bytes of each connection. */
 export async function listen(host: string, port: number, listener: Listener): Promise<ListenHandle> {
-  const http1 = http.createServer(listener);
-  const h2 = http2.createServer({}, listener);
+  let inFlight = 0;
+  const counting: Listener = (request, response) => {
+    inFlight += 1;
+    response.once('close', () => {
+      inFlight -= 1;
+    });
+    listener(request, response);
+  };
+  const http1 = http.createServer(counting);
+  const h2 = http2.createServer({}, counting);
   const sockets = new Set<net.Socket>();
   const sessions = new Set<http2.ServerHttp2Session>();
   h2.on('session', (session) => {
@@ -59,10 +67,13 @@ export async function listen(host: string, port: number, listener: Listener): Pr
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const session of sessions) session.close();
       http1.closeIdleConnections();
-      const timer = setTimeout(() => {
-        for (const session of sessions) session.destroy();
-        for (const socket of sockets) socket.destroy();
-      }, graceMs);
+      const timer = setTimeout(
+        () => {
+          for (const session of sessions) session.destroy();
+          for (const socket of sockets) socket.destroy();
+        },
+        inFlight === 0 ? 0 : graceMs,
+      );
       await closed;
       clearTimeout(timer);
     },

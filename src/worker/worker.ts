@@ -21,6 +21,7 @@ import { createOpener, type DataKeyStore, type KeyPair } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
 import { trace } from '../trace.ts';
 import { type Backoff, createBackoff } from './backoff.ts';
+import { withDeadline } from './deadline.ts';
 import { createGate, type Gate } from './gate.ts';
 import { setPassword } from './set-password.ts';
 import { leader, type Stages, stageOf } from './stage.ts';
@@ -65,6 +66,8 @@ interface Lane {
 const lockMs = 10_000;
 const stallCheckMs = 4_000;
 const leaseMarginMs = 10_000;
+/** Someone else writes this user; looked at again soon, for that takes one call. */
+const busyMs = 250;
 const unknownVersionMs = 60_000;
 const organizationMs = 60_000;
 
@@ -126,9 +129,11 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       const leaseMs = 2 * deadlineMs + settleMs + leaseMarginMs;
       const { name: backend, exact } = lane.backend;
       const begun = await ledger.begin(data, { token: leaseToken, leaseMs, backend, exact });
-      if (begun.kind === 'busy') return await putOff(Math.min(1_000, begun.waitMs), 'busy');
+      if (begun.kind === 'busy') return await putOff(Math.min(busyMs, begun.waitMs), 'busy');
       trace('job:begun', { jobId: data.jobId, backend });
-      const outcome = await conclude(data, begun, leaseToken, lane, signal);
+      const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
+        conclude(data, begun, leaseToken, lane, until),
+      );
       lane.backoff.succeeded();
       finished++;
       lastAt = Date.now();

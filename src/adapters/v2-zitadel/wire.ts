@@ -1,4 +1,4 @@
-import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
+import type { ClientHttp2Stream, Http2Session, IncomingHttpHeaders } from 'node:http2';
 import type { GrpcTransportOptions } from '@connectrpc/connect-node';
 
 /** The part of an HTTP/2 session manager that a transport uses. */
@@ -27,6 +27,7 @@ export function watch(sessions: Sessions, seen: Seen): Sessions {
     async request(...parts) {
       const stream = await sessions.request(...parts);
       seen.stream = stream;
+      guard(stream.session);
       stream.once('response', (headers) => {
         const status = headers[':status'];
         if (status !== undefined) seen.httpStatus = status;
@@ -38,4 +39,16 @@ export function watch(sessions: Sessions, seen: Seen): Sessions {
     },
     notifyResponseByteRead: (stream) => sessions.notifyResponseByteRead(stream),
   };
+}
+
+const guarded = new WeakSet<object>();
+
+/**
+ * The session manager takes its listeners away with the first error. A session may have a second one (a server that does not
+ * speak HTTP/2), and unheard it would end the process. The stream has told the call already.
+ */
+function guard(session: Http2Session | undefined): void {
+  if (!session || guarded.has(session)) return;
+  guarded.add(session);
+  session.on('error', () => {});
 }

@@ -75,14 +75,15 @@ export async function importRows(
   return { view, idempotencyKey };
 }
 
-type Refused = Omit<RejectedRow, 'reason' | 'field'> & { reason: string; org?: string; field?: string };
+type Refused = Omit<RejectedRow, 'reason' | 'field'> & { reason: string; field?: string };
 
 function refuse(row: RejectedRow | ParsedRow, asker: ImportAsker): Refused | undefined {
   if (isRejected(row)) return row;
   const org = row.org ?? asker.org;
   if (asker.mayImport(org)) return undefined;
   row.password.wipe();
-  return { row: row.row, line: row.line, userId: row.userId, org, reason: 'org_not_granted' };
+  // Not the organization: in a row whose columns shifted it may be a piece of a password (P4).
+  return { row: row.row, line: row.line, userId: row.userId, reason: 'org_not_granted' };
 }
 
 function describe(rejected: Refused): object {

@@ -1,0 +1,258 @@
+import { spawn } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { exits } from '../src/cli/exit.ts';
+import type { Passferry } from './kit/passferry.ts';
+import { startPassferry } from './kit/passferry.ts';
+import type { FaultProxy } from './kit/proxy.ts';
+import { waitFor } from './kit/wait.ts';
+
+/** P4: a password is sent on every way in, and then looked for wherever it must not be. */
+
+/** A random core between characters that every kind of escaping changes. */
+interface Canary {
+  core: string;
+  password: string;
+}
+
+function makeCanary(): Canary {
+  const core = `Cn9${randomBytes(9).toString('hex')}`;
+  return { core, password: `é"\\/ %${core}&+<'=,` };
+}
+
+const encodings: Record<string, (text: string) => string> = {
+  raw: (text) => text,
+  base64: (text) => Buffer.from(text).toString('base64'),
+  base64url: (text) => Buffer.from(text).toString('base64url'),
+  hex: (text) => Buffer.from(text).toString('hex'),
+  'upper case hex': (text) => Buffer.from(text).toString('hex').toUpperCase(),
+  'URL-escaped': (text) => encodeURIComponent(text),
+  form: (text) => new URLSearchParams({ text }).toString().slice(5),
+  'JSON-escaped': (text) => JSON.stringify(text).slice(1, -1),
+  'JSON-escaped twice': (text) => JSON.stringify(JSON.stringify(text)).slice(3, -3),
+  CSV: (text) => text.replaceAll('"', '""'),
+  'base64 within something': (text) => Buffer.from(`{"p":"${text}"}`).toString('base64'),
+  'base64 one further': (text) => Buffer.from(`{"pw":"${text}"}`).toString('base64'),
+  'base64 two further': (text) => Buffer.from(`{"pwd":"${text}"}`).toString('base64'),
+  'UTF-16': (text) => Buffer.from(text, 'utf16le').toString('latin1'),
+};
+
+/** Names of the encodings in which the canary stands in a text of bytes (latin1). */
+function find(canary: Canary, text: string): string[] {
+  return Object.keys(encodings).filter((name) => needles(canary)[name]?.some((needle) => text.includes(needle)));
+}
+
+const known = new Map<string, Record<string, string[]>>();
+function needles(canary: Canary): Record<string, string[]> {
+  let made = known.get(canary.core);
+  if (!made) {
+    made = Object.fromEntries(
+      Object.entries(encodings).map(([name, encode]) => [
+        name,
+        // The core alone is also found when its surroundings were encoded together with it.
+        [
+          bytes(encode(canary.password)),
+          ...(name.startsWith('base64') ? inBase64(canary.core) : [encode(canary.core)]),
+        ],
+      ]),
+    );
+    known.set(canary.core, made);
+  }
+  return made;
+}
+
+/** The digits that stand for these bytes alone, at each of the three places they can start. */
+function inBase64(core: string): string[] {
+  return [0, 1, 2].map((before) => {
+    const digits = Buffer.from('x'.repeat(before) + core).toString('base64');
+    return digits.slice(Math.ceil((before * 8) / 6), Math.floor(((before + core.length) * 8) / 6));
+  });
+}
+
+const bytes = (text: string) => Buffer.from(text).toString('latin1');
+
+/** Everything a reply of Redis holds, as bytes. */
+function flat(reply: unknown): string {
+  if (Buffer.isBuffer(reply)) return `${reply.toString('latin1')}\n`;
+  return Array.isArray(reply) ? reply.map(flat).join('') : `${reply}\n`;
+}
+
+const readers: Record<string, (key: Buffer) => [string, ...(string | Buffer)[]]> = {
+  string: (key) => ['GET', key],
+  hash: (key) => ['HGETALL', key],
+  list: (key) => ['LRANGE', key, '0', '-1'],
+  set: (key) => ['SMEMBERS', key],
+  zset: (key) => ['ZRANGE', key, '0', '-1', 'WITHSCORES'],
+  stream: (key) => ['XRANGE', key, '-', '+'],
+};
+
+/** All keys and values, the slow log of all commands, the files: place → bytes. */
+async function readRedis(redis: Redis, dir: string): Promise<Record<string, string>> {
+  const places: Record<string, string> = { values: '', streams: '' };
+  for (const key of (await redis.callBuffer('KEYS', '*')) as Buffer[]) {
+    const type = await redis.type(key);
+    // A lock or marker of the queue that has ended meanwhile.
+    if (type === 'none') continue;
+    const reader = readers[type];
+    if (!reader) throw new Error(`no reader for the type ${type}`);
+    places[type === 'stream' ? 'streams' : 'values'] += flat(key) + flat(await redis.callBuffer(...reader(key)));
+  }
+  places['slow log'] = flat(await redis.callBuffer('SLOWLOG', 'GET', '-1'));
+  await redis.call('SAVE');
+  const files = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  for (const file of files) places[file.name] = readFileSync(join(file.parentPath, file.name)).toString('latin1');
+  return places;
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** `passferry set` with the password on standard input → exit code and all that it printed. */
+function runSet(user: string, password: string, env: Record<string, string>) {
+  const args = ['--import', 'tsx', 'src/cli/main.ts', 'set', user, '--org', 'acme'];
+  const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env } });
+  let printed = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (printed += part.toString('latin1')));
+  child.stdin.end(`${password}\n`);
+  return new Promise<{ code: number | null; printed: string }>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, printed }));
+  });
+}
+
+const canary = makeCanary();
+const { password } = canary;
+let pf: Passferry;
+let toV2: FaultProxy;
+let redis: Redis;
+/** The slow log cuts long arguments off, this does not. */
+let monitor: Socket;
+let monitored = '';
+
+beforeAll(async () => {
+  // Uncompressed, so that what the files hold can be seen.
+  const slow = ['--slowlog-log-slower-than', '0', '--slowlog-max-len', '100000'];
+  pf = await startPassferry({
+    proxies: true,
+    deadlineMs: 1_000,
+    settleMs: 300,
+    redisExtra: [...slow, '--rdbcompression', 'no'],
+  });
+  toV2 = pf.v2Proxy as FaultProxy;
+  redis = new Redis(pf.redis.url);
+  monitor = connect(pf.redis.port, '127.0.0.1');
+  monitor.on('data', (part) => {
+    monitored += part.toString('latin1');
+  });
+  monitor.write('MONITOR\r\n');
+  await waitFor(() => monitored.startsWith('+OK'), { what: 'the monitor to begin' });
+});
+afterAll(() => {
+  redis?.disconnect();
+  monitor?.destroy();
+});
+
+async function addUser(org: 'acme' | 'globex'): Promise<string> {
+  const user = randomUUID();
+  await pf.addUser(org, user);
+  return user;
+}
+
+function expectNowhere(places: Record<string, string>): void {
+  for (const [place, text] of Object.entries(places)) {
+    expect(text.length, `${place} holds something`).toBeGreaterThan(0);
+    expect(find(canary, text), place).toEqual([]);
+  }
+}
+
+it('finds a planted password in every encoding and every place', async () => {
+  const control = makeCanary();
+  const names = Object.keys(encodings);
+  for (const [name, encode] of Object.entries(encodings)) {
+    const text = name === 'UTF-16' ? Buffer.from(control.password, 'utf16le') : encode(control.password);
+    await redis.set(`control:${name}`, text);
+    await redis.hset('control:hash', name, text);
+    await redis.xadd('control:stream', '*', 'field', text);
+    // Within something, as a JSON body would be.
+    expect(find(control, `{"x":"${Buffer.from(text).toString('latin1')}"}`), name).toContain(name);
+  }
+  const places = await readRedis(redis, pf.redis.dir);
+  const [aof, rdb] = [/\.incr\.aof$/, /^dump\.rdb$/].map((name) => Object.keys(places).find((p) => name.test(p)));
+  for (const place of ['values', 'streams', 'slow log', aof as string, rdb as string]) {
+    expect(find(control, places[place] as string), place).toEqual(names);
+    expect(find(canary, places[place] as string), place).toEqual([]);
+  }
+  await waitFor(() => find(control, monitored).includes('raw'), { what: 'the monitor to see the planted password' });
+});
+
+it('never lets a password out of memory', async () => {
+  const before = {
+    users: [await addUser('acme'), await addUser('globex'), await addUser('acme'), await addUser('globex')],
+  };
+  const [one, two, three, four] = before.users as [string, string, string, string];
+
+  // Both organizations, and answers that fail for good.
+  expect((await pf.set('acme', one, password)).status).toBe(200);
+  expect((await pf.set('globex', two, password)).status).toBe(200);
+  expect((await pf.set('acme', 'nobody', password)).status).toBe(400);
+  expect((await pf.set('globex', 'nobody', password)).status).toBe(400);
+  expect((await pf.post('/users/x/password', `{"password":${JSON.stringify(password)},`)).status).toBe(400);
+  expect((await pf.post('/users/x/password', { password: password.repeat(9) })).status).toBe(400);
+  expect((await pf.post('/users/x/password', { password: [password] })).status).toBe(400);
+
+  // A backend that fails for a while, with its error in the log.
+  pf.sandbox.faults.add({ call: 'SetPassword', user: four, times: 1, fault: { kind: 'html' } });
+  expect((await pf.set('globex', four, password)).status).toBe(200);
+
+  // The command line.
+  const env = { PASSFERRY_URL: pf.url, PASSFERRY_TOKEN: pf.token };
+  const good = await runSet(three, password, env);
+  const bad = await runSet('nobody', password, env);
+  expect([good.code, bad.code]).toEqual([exits.ok, 1]);
+
+  // Jobs that wait, so that their data stands in Redis while we look.
+  toV2.cut();
+  const waiting = await pf.set('globex', two, password, { headers: { prefer: 'respond-async' } });
+  const rows = [
+    { userId: one, password },
+    { userId: 'nobody', password },
+    { userId: two, orgId: 'globex', password },
+    { userId: one, orgId: 'initech', password },
+    { userId: one, password, noChangeRequired: password },
+  ];
+  const headers = { 'content-type': 'application/x-ndjson' };
+  const run = await pf.post('/imports', rows.map((row) => JSON.stringify(row)).join('\n'), { headers });
+  expect(run.status).toBe(202);
+  await waitFor(async () => (await pf.get(`/jobs/${waiting.body.id}`)).body.waitingFor, { what: 'the job to wait' });
+  const during = await readRedis(redis, pf.redis.dir);
+  expect(during.values).toContain('"sealed"');
+
+  await toV2.restore();
+  await pf.done(waiting.body.id);
+  const done = async () => (await pf.get(`/imports/${run.body.id}`)).body.state === 'completed';
+  await waitFor(done, { what: 'the import to complete', timeoutMs: 20_000 });
+  await pf.get(`/imports/${run.body.id}/rejects`);
+  for (const [org, user] of [
+    ['acme', one],
+    ['globex', two],
+    ['acme', three],
+    ['globex', four],
+  ] as const) {
+    expect(await pf.works(org, user, password), `${org} ${user}`).toBe(true);
+  }
+
+  const after = await readRedis(redis, pf.redis.dir);
+  expect(pf.lines.join('')).toContain('job put off');
+  for (const places of [during, after]) expectNowhere(places);
+  expectNowhere({
+    'every command to Redis': monitored,
+    log: bytes(pf.lines.join('')),
+    answers: bytes(pf.answers.join('\n')),
+    'what the command line printed': good.printed + bad.printed,
+  });
+});

@@ -1,0 +1,203 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Queue } from 'bullmq';
+import { expect, test } from 'vitest';
+import type { Applied, Backend, BackendUser, Change } from '../../src/adapters/port.ts';
+import { PassferryError } from '../../src/errors.ts';
+import { decodeJobData, type SetPasswordData } from '../../src/job.ts';
+import { createKeyFiles, readJobKey, readPrivateKeys, readPublicKeys } from '../../src/key-files.ts';
+import { redisKeys } from '../../src/keys.ts';
+import { dataKeyStore } from '../../src/ledger/data-keys.ts';
+import { createLedger } from '../../src/ledger/ledger.ts';
+import { createLog } from '../../src/log.ts';
+import { connectRedis } from '../../src/redis.ts';
+import { createOpener, createSealer } from '../../src/seal.ts';
+import { Secret } from '../../src/secret.ts';
+import { jobParts, sign } from '../../src/signature.ts';
+import { setPassword } from '../../src/worker/set-password.ts';
+import { createWorker } from '../../src/worker/worker.ts';
+import { atEnd, tempDir } from '../kit/files.ts';
+import { startRedis } from '../kit/redis.ts';
+import { waitFor } from '../kit/wait.ts';
+
+const server = await startRedis({ appendonly: false });
+const connect = () => connectRedis({ url: server.url }, 'worker');
+const redis = connect();
+atEnd(() => redis.disconnect());
+const dir = tempDir();
+await createKeyFiles(dir);
+const jobKey = readJobKey(dir);
+const keys = redisKeys('handler');
+const store = dataKeyStore(redis, keys);
+const seal = createSealer(readPublicKeys(dir), jobKey, store);
+const open = createOpener(readPrivateKeys(dir), jobKey, store);
+const ledger = createLedger({ redis, keys, jobKey, retentionMs: 60_000 });
+
+let seq = 1_000;
+/** Signed job data of a user of its own, after the way through Redis: as JSON. */
+async function job(over: Partial<SetPasswordData> = {}): Promise<SetPasswordData> {
+  const identity = { jobId: `j0-${randomUUID()}`, org: 'o', user: randomUUID(), seq: String(seq++) };
+  const acceptedAt = Date.now();
+  const expiresAt = acceptedAt + 60_000;
+  const sealed = await seal(Secret.fromString('new password'), identity, expiresAt);
+  const unsigned = {
+    ...{ v: 1 as const, name: 'set-password' as const, caller: 'c', ...identity, acceptedAt, expiresAt },
+    ...{ changeRequired: true, admin: true, overwriteNewer: false, ...sealed, ...over },
+  };
+  return decodeJobData(JSON.parse(JSON.stringify({ ...unsigned, mac: sign(jobKey, 'job', jobParts(unsigned)) })));
+}
+
+/** A backend in memory that keeps what it was sent. */
+function memory(over: Partial<Backend> = {}, answer: () => Applied = () => ({ result: 'set' })) {
+  const sent: { password: string; change: Change }[] = [];
+  const known: Omit<BackendUser, 'user'> = { org: 'o', state: 'active' };
+  const backend: Backend = {
+    name: 'v2',
+    exact: false,
+    async setPassword(change) {
+      sent.push({ password: change.password.reveal(), change });
+      return answer();
+    },
+    readUser: async (_org, user) => ({ ...known, user }),
+    ping: async () => {},
+    close: async () => {},
+    ...over,
+  };
+  return { backend, sent, known };
+}
+
+async function handle(data: SetPasswordData, backend: Backend, protectedUsers?: ReadonlySet<string>) {
+  const token = randomUUID();
+  const begun = await ledger.begin(data, { token, leaseMs: 60_000, backend: backend.name, exact: backend.exact });
+  if (begun.kind !== 'go') throw new Error(`begun: ${begun.kind}`);
+  const deps = { ledger, open, backend, protectedUsers, settleMs: 50, deadlineMs: 200 };
+  return setPassword(data, begun, token, deps, new AbortController().signal);
+}
+const details = { sequence: '7', changeDate: new Date().toISOString(), resourceOwner: 'o' };
+const fails = (reason: string) => expect.objectContaining({ reason });
+
+test('what was sealed is what is sent, once, with all that the job says; then it is wiped', async () => {
+  const { backend, sent } = memory({}, () => ({ result: 'set', details }));
+  const data = await job({ changeRequired: false });
+  expect(await handle(data, backend)).toMatchObject({ result: 'set', inEffect: true, backend: 'v2', details });
+  expect(sent).toHaveLength(1);
+  const { jobId, user, acceptedAt } = data;
+  expect(sent[0]?.password).toBe('new password');
+  expect(sent[0]?.change).toMatchObject({ jobId, org: 'o', user, acceptedAt, changeRequired: false });
+  expect(sent[0]?.change.seq).toBe(BigInt(data.seq));
+  expect(sent[0]?.change.password.bytes().every((byte) => byte === 0)).toBe(true);
+  expect(await ledger.job(jobId)).toMatchObject({ attempts: 1, outcome: { result: 'set' } });
+});
+
+test.each([
+  ['set', true],
+  ['unchanged', true],
+  ['superseded', false],
+  ['stale', false],
+] as const)('an exact backend decides: %s', async (result, inEffect) => {
+  const { backend } = memory({ name: 'v1', exact: true }, () => ({ result, details }));
+  const outcome = await handle(await job(), backend);
+  expect(outcome).toMatchObject({ result, inEffect, backend: 'v1' });
+  expect('details' in outcome).toBe(inEffect);
+});
+
+test('a user of another organization does not exist, and nothing is sent', async () => {
+  const { backend, sent, known } = memory();
+  known.org = 'other';
+  const outcome = await handle(await job(), backend);
+  expect(outcome).toMatchObject({ code: 'failed_precondition', reason: 'COMMAND-G8dh3', inEffect: false });
+  expect(sent).toEqual([]);
+});
+
+test('a later change by someone else makes it stale; one by us does not; overwriteNewer goes on', async () => {
+  const { backend, sent, known } = memory();
+  const later = Date.now() + 60_000;
+  known.passwordChangedAt = later;
+  expect(await handle(await job(), backend)).toMatchObject({ result: 'stale', inEffect: false });
+  expect(sent).toEqual([]);
+  expect(await handle(await job({ overwriteNewer: true }), backend)).toMatchObject({ result: 'set' });
+  const before = await job();
+  await ledger.commit(before, { result: 'set', inEffect: true, backend: 'v2', at: 0 }, { changedAt: later });
+  const identity = { jobId: `j0-${randomUUID()}`, org: 'o', user: before.user, seq: String(seq++) };
+  const sealed = await seal(Secret.fromString('second'), identity, before.expiresAt);
+  expect(await handle(await job({ ...identity, ...sealed }), backend)).toMatchObject({ result: 'set' });
+  expect(sent.map(({ password }) => password)).toEqual(['new password', 'second']);
+});
+
+test('an answer about the user is the outcome; any other fault puts the job off and leaves no outcome', async () => {
+  const throwing = (error: unknown) => memory({ setPassword: () => Promise.reject(error) }).backend;
+  const refused = await handle(await job(), throwing(new PassferryError('COMMAND-M9dse', { message: 'Initial' })));
+  expect(refused).toMatchObject({ reason: 'COMMAND-M9dse', inEffect: false, backend: 'v2' });
+  const faults = [
+    new PassferryError('backend_down', { scope: 'backend' }),
+    new PassferryError('backend_forbidden', { scope: 'organization' }),
+    new PassferryError('backend_timeout', { scope: 'backend', effect: 'unknown' }),
+    new TypeError('not ours'),
+  ];
+  for (const error of faults) {
+    const data = await job();
+    await expect(handle(data, throwing(error))).rejects.toMatchObject({ name: 'PassferryError' });
+    expect((await ledger.job(data.jobId))?.outcome).toBeUndefined();
+    // Only a definite "nothing happened" closes the attempt.
+    const definite = error instanceof PassferryError && error.effect === 'none';
+    expect(await redis.hexists(keys.job(data.jobId), 'attempt')).toBe(definite ? 0 : 1);
+  }
+});
+
+test('a backend that cannot read users is told, not worked around', async () => {
+  const { readUser: _, ...blind } = memory().backend;
+  await expect(handle(await job(), blind)).rejects.toMatchObject({ reason: 'ability_missing', scope: 'backend' });
+});
+
+test.each([
+  ['admin', true, 'owner', undefined, 'set'],
+  ['no role', false, 'none', undefined, 'set'],
+  ['a role', false, 'owner', undefined, 'protected_user'],
+  ['a role, another one listed', false, 'owner', 'else', 'protected_user'],
+  ['listed', false, 'none', 'user', 'protected_user'],
+  ['unreadable', false, 'forbidden', undefined, 'roles_unreadable'],
+  ['unreadable, a list', false, 'forbidden', 'else', 'set'],
+] as const)('protected users: %s', async (_, admin, roles, listed, ending) => {
+  const readRoles = async () => {
+    if (roles === 'forbidden') throw new PassferryError('backend_forbidden', { scope: 'organization' });
+    return roles === 'owner' ? ['IAM_OWNER'] : [];
+  };
+  const { backend, sent } = memory({ readRoles });
+  const data = await job({ admin });
+  const list = listed && new Set([listed === 'user' ? data.user : listed]);
+  const outcome = await handle(data, backend, list);
+  expect('reason' in outcome ? outcome.reason : outcome.result).toBe(ending);
+  expect(sent).toHaveLength(ending === 'set' ? 1 : 0);
+});
+
+test('a sealed password of another job does not open, and nothing is sent', async () => {
+  const { backend, sent } = memory();
+  const { dataKey, sealed } = await job();
+  expect(await handle(await job({ dataKey, sealed }), backend)).toEqual(fails('sealed_unreadable'));
+  expect(sent).toEqual([]);
+});
+
+test('a bad signature is refused for good, an unknown version waits for a newer worker', async () => {
+  const { backend, sent } = memory();
+  const queue = new Queue('interactive', { connection: redis, prefix: keys.bullPrefix });
+  atEnd(() => queue.close());
+  const genuine = await job();
+  const altered = { ...(await job()), user: 'somebody' };
+  const renamed = await job();
+  const newer = { ...(await job()), v: 2 };
+  const add = (data: { jobId: string }, jobId = data.jobId) => queue.add('set-password', data, { jobId });
+  await Promise.all([add(altered), add(renamed, `j0-${randomBytes(4).toString('hex')}`), add(newer), add(genuine)]);
+  const worker = createWorker({
+    ...{ connect, keys, dataKeys: store, privateKeys: readPrivateKeys(dir), jobKey, retentionMs: 60_000 },
+    ...{ backends: { v2: { backend, limit: 2 } }, stages: { default: 'v2', organizations: {} } },
+    log: createLog('silent', 'test'),
+  });
+  atEnd(() => worker.close());
+  await waitFor(() => worker.progress().finished === 1, { what: 'the genuine job to finish' });
+  const failed = await waitFor(async () => ((await queue.getFailedCount()) === 2 ? queue.getFailed() : undefined), {
+    what: 'both forgeries to fail',
+  });
+  expect(failed.map((each) => each.failedReason)).toEqual(['job_forged', 'job_forged']);
+  await waitFor(async () => (await queue.getJobState(newer.jobId)) === 'delayed', { what: 'the newer job to wait' });
+  expect((await ledger.job(newer.jobId))?.outcome).toBeUndefined();
+  expect(sent.map(({ change }) => change.jobId)).toEqual([genuine.jobId]);
+});
