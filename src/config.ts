@@ -88,6 +88,7 @@ const workSchema = z.object({
   PASSFERRY_V2_TOKEN_FILE: z.string().min(1).optional(),
   PASSFERRY_V2_CONCURRENCY: count(1, 1_000).default(8),
   PASSFERRY_V2_DEADLINE: duration.default(20 * units.s),
+  PASSFERRY_V2_SETTLE: duration.default(10 * units.s),
   PASSFERRY_PROTECTED_USERS: list.optional(),
   PASSFERRY_HEALTH_LISTEN: address.optional(),
 });

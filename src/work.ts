@@ -64,6 +64,7 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
     stages: config.PASSFERRY_STAGES,
     ...(config.PASSFERRY_PROTECTED_USERS && { protectedUsers: new Set(config.PASSFERRY_PROTECTED_USERS) }),
     deadlineMs: config.PASSFERRY_V2_DEADLINE,
+    settleMs: config.PASSFERRY_V2_SETTLE,
     log,
   });
   const health = config.PASSFERRY_HEALTH_LISTEN ? healthServer(config.PASSFERRY_HEALTH_LISTEN, worker) : undefined;

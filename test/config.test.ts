@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { allows, type Environment, isLoopback, loadServeConfig, loadWorkConfig } from '../src/config.ts';
+import { allows, type Environment, loadServeConfig, loadWorkConfig } from '../src/config.ts';
 import type { PassferryError } from '../src/errors.ts';
 import { tempDir } from './kit/files.ts';
 
@@ -152,15 +152,14 @@ test('allows looks for the name', () => {
 });
 
 test.each([
-  ['127.0.0.1', true],
-  ['127.8.8.8', true],
-  ['::1', true],
-  ['[::1]', true],
-  ['localhost', true],
-  ['0.0.0.0', false],
-  ['127.0.0.1.example', false],
-  ['localhost.example', false],
-  ['::', false],
-])('isLoopback(%s): %s', (host, expected) => {
-  expect(isLoopback(host)).toBe(expected);
+  ['127.0.0.1:80', true],
+  ['127.8.8.8:80', true],
+  ['[::1]:80', true],
+  ['localhost:80', true],
+  ['0.0.0.0:80', false],
+  ['127.0.0.1.example:80', false],
+  ['localhost.example:80', false],
+  ['[::]:80', false],
+])('%s is an address of this machine only: %s', (listen, expected) => {
+  expect(ofServe({ PASSFERRY_LISTEN: listen })).toHaveLength(expected ? 0 : 1);
 });

@@ -253,8 +253,10 @@ describe('imports', () => {
       expect((await rejects(run.id)).filter((row) => row.result !== 'superseded')).toMatchObject([
         { row: 2, userId: 'nobody', reason: 'COMMAND-G8dh3' },
         { row: 4, userId: a, reason: 'password_missing' },
-        { row: 5, org: 'initech', reason: 'org_not_granted' },
+        { row: 5, userId: a, reason: 'org_not_granted' },
       ]);
+      // An organization nobody granted may be a piece of a password whose columns shifted.
+      expect((await pf.get(`/imports/${run.id}/rejects`)).text).not.toContain('initech');
       expect(await pf.works('acme', a, last)).toBe(true);
       expect(await pf.works('globex', b, other)).toBe(true);
     },

@@ -118,6 +118,18 @@ describe('v2 is away', () => {
     expect(await pf.works('globex', user, password)).toBe(true);
   });
 
+  it('answers 504 when the caller has no patience left; the job goes on', async () => {
+    const [user, password] = [await addUser('globex'), newPassword()];
+    toV2.cut();
+    const answer = await pf.set('globex', user, password, { headers: { prefer: 'wait=1' } });
+    expect(answer).toMatchObject({ status: 504, body: { code: 4 } });
+    expect(answer.headers.get('passferry-reason')).toBe('wait_over');
+    expect(answer.headers.get('idempotency-key')).toMatch(/^pf-/);
+    await toV2.restore();
+    expect(await pf.done(jobOf(answer))).toMatchObject({ outcome: { result: 'set', inEffect: true } });
+    expect(changes(user)).toBe(1);
+  });
+
   it('settles a lost answer by reading: set, assumed, one effect', async () => {
     const [user, password] = [await addUser('globex'), newPassword()];
     pf.sandbox.faults.add({ call: 'SetPassword', user, times: 1, fault: { kind: 'cut-after' } });

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { JobView, Outcome } from '../job.ts';
+import type { JobView } from '../job.ts';
 import { isFailure } from '../job.ts';
 import type { ConnectionOptions } from './client.ts';
 import { connect, problemOf, withConnection } from './client.ts';

@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import type { NewUser, V1Postgres } from '../../src/adapters/v1-postgres/index.ts';
+import type { Backend } from '../../src/adapters/port.ts';
+import type { NewUser } from '../../src/adapters/v1-postgres/index.ts';
 import { createV1Postgres, pgliteClient } from '../../src/adapters/v1-postgres/index.ts';
 import { createV2Zitadel } from '../../src/adapters/v2-zitadel/index.ts';
+import type { WorkConfig } from '../../src/config.ts';
 import { loadServeConfig, loadWorkConfig } from '../../src/config.ts';
 import { credential } from '../../src/credential.ts';
 import type { JobView } from '../../src/job.ts';
@@ -14,7 +16,7 @@ import type { Log } from '../../src/log.ts';
 import { describeError } from '../../src/log.ts';
 import { hashToken } from '../../src/producer/callers.ts';
 import { connectRedis } from '../../src/redis.ts';
-import type { Sandbox, UserSeed } from '../../src/sandbox/sandbox.ts';
+import type { UserSeed } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { Secret } from '../../src/secret.ts';
 import { serve } from '../../src/serve.ts';
@@ -23,7 +25,6 @@ import { createWorker } from '../../src/worker/worker.ts';
 import { atEnd, tempDir } from './files.ts';
 import type { FaultProxy } from './proxy.ts';
 import { startProxy } from './proxy.ts';
-import type { TestRedis } from './redis.ts';
 import { startRedis } from './redis.ts';
 import { waitFor } from './wait.ts';
 
@@ -43,8 +44,6 @@ export interface PassferryOptions {
   settleMs?: number;
   /** More arguments of redis-server. */
   redisExtra?: string[];
-  /** Default PASSFERRY_WAIT, such as `25s`. */
-  wait?: string;
 }
 
 export interface RequestOptions {
@@ -80,13 +79,13 @@ export async function startPassferry(options: PassferryOptions = {}) {
   const callersFile = join(keysDir, 'callers.json');
   writeFileSync(callersFile, JSON.stringify(callers()));
 
-  const redis: TestRedis = await startRedis(options.redisExtra ? { extra: options.redisExtra } : {});
-  const sandbox: Sandbox = await startSandbox({
+  const redis = await startRedis(options.redisExtra ? { extra: options.redisExtra } : {});
+  const sandbox = await startSandbox({
     bcryptCost: 4,
     tokens: { [v2Token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
     orgs: ['acme', 'globex'],
   });
-  const v1: V1Postgres = await createV1Postgres({ sql: await pgliteClient(), bcryptCost: 4 });
+  const v1 = await createV1Postgres({ sql: await pgliteClient(), bcryptCost: 4 });
   await v1.migrate();
 
   let redisProxy: FaultProxy | undefined;
@@ -113,55 +112,17 @@ export async function startPassferry(options: PassferryOptions = {}) {
   });
   const v2 = createV2Zitadel({ url: v2Url, credential: credential({ value: v2Token }), deadlineMs });
   const backends = { v1, v2 };
-  const worker =
-    options.settleMs === undefined
-      ? await work(config, backends, log)
-      : startWorker({ redisUrl, keysDir, deadlineMs, settleMs: options.settleMs, stages: config.PASSFERRY_STAGES });
+  const { settleMs } = options;
+  const worker = settleMs === undefined ? await work(config, backends, log) : workWith(config, backends, settleMs, log);
   await worker.ready;
   const serving = await serve(
     loadServeConfig({
       ...shared,
       PASSFERRY_LISTEN: '127.0.0.1:0',
       PASSFERRY_CALLERS_FILE: callersFile,
-      ...(options.wait && { PASSFERRY_WAIT: options.wait }),
     }),
     log,
   );
-
-  /** `work` without its configuration, which does not know `settleMs`. */
-  function startWorker(at: {
-    redisUrl: string;
-    keysDir: string;
-    deadlineMs: number;
-    settleMs: number;
-    stages: typeof config.PASSFERRY_STAGES;
-  }) {
-    const keys = redisKeys('passferry');
-    const connect = () => connectRedis({ url: at.redisUrl }, 'worker');
-    const own = connect();
-    const made = createWorker({
-      connect,
-      keys,
-      dataKeys: dataKeyStore(own, keys),
-      privateKeys: readPrivateKeys(at.keysDir),
-      jobKey: readJobKey(at.keysDir),
-      retentionMs: 86_400_000,
-      backends: { v1: { backend: v1, limit: 2 }, v2: { backend: v2, limit: 8 } },
-      stages: at.stages,
-      deadlineMs: at.deadlineMs,
-      settleMs: at.settleMs,
-      closeMs: 1_000,
-      log,
-    });
-    return {
-      ...made,
-      async close() {
-        await made.close();
-        own.disconnect();
-        await Promise.all([v1.close(), v2.close()]);
-      },
-    };
-  }
 
   const answers: string[] = [];
   async function send(method: string, path: string, body: unknown, { as = 'full', headers = {} }: RequestOptions = {}) {
@@ -193,13 +154,11 @@ export async function startPassferry(options: PassferryOptions = {}) {
     url: serving.url,
     token: tokens.full,
     keysDir,
-    redisUrl,
     redis,
     redisProxy,
     sandbox,
     v2Proxy,
     v1,
-    worker,
     /** Every log line of producer and worker, level debug and up. */
     lines,
     /** Status, headers and body of every answer that was given through this. */
@@ -244,20 +203,41 @@ export async function startPassferry(options: PassferryOptions = {}) {
   };
 }
 
-function callers(): object {
-  const grants = (...permissions: string[]) => ({ acme: permissions, globex: permissions });
-  const caller = (name: CallerName, granted: object) => ({
-    name,
-    tokenSha256: hashToken(tokens[name]),
-    home: 'acme',
-    grants: granted,
+/** `work` with the one setting that its configuration does not know. */
+function workWith(config: WorkConfig, backends: { v1: Backend; v2: Backend }, settleMs: number, log: Log) {
+  const keys = redisKeys('passferry');
+  const connect = () => connectRedis({ url: config.PASSFERRY_REDIS_URL }, 'worker');
+  const own = connect();
+  const worker = createWorker({
+    connect,
+    keys,
+    dataKeys: dataKeyStore(own, keys),
+    privateKeys: readPrivateKeys(config.PASSFERRY_KEYS_DIR),
+    jobKey: readJobKey(config.PASSFERRY_KEYS_DIR),
+    retentionMs: config.PASSFERRY_RETENTION,
+    backends: { v1: { backend: backends.v1, limit: 2 }, v2: { backend: backends.v2, limit: 8 } },
+    stages: config.PASSFERRY_STAGES,
+    deadlineMs: config.PASSFERRY_V2_DEADLINE,
+    settleMs,
+    log,
   });
   return {
-    callers: [
-      caller('full', grants('set', 'import', 'read')),
-      caller('reader', { acme: ['read'] }),
-      caller('admin', grants('admin')),
-    ],
+    ...worker,
+    async close() {
+      await worker.close();
+      own.disconnect();
+      await Promise.all([backends.v1.close(), backends.v2.close()]);
+    },
+  };
+}
+
+function callers(): object {
+  const grants = (...permissions: string[]) => ({ acme: permissions, globex: permissions });
+  const granted = { full: grants('set', 'import', 'read'), reader: { acme: ['read'] }, admin: grants('admin') };
+  return {
+    callers: (Object.keys(tokens) as CallerName[]).map((name) => {
+      return { name, home: 'acme', tokenSha256: hashToken(tokens[name]), grants: granted[name] };
+    }),
   };
 }
 
