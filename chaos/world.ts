@@ -15,8 +15,6 @@ import { waitFor } from '../test/kit/wait.ts';
 const token = 'pf_chaos';
 const workers = 2;
 
-export type World = Awaited<ReturnType<typeof startWorld>>;
-
 /** Redis, PostgreSQL, the sandbox with faults, one producer and two workers: everything that can be harmed. */
 export async function startWorld({ users, seed }: { users: number; seed: number }) {
   const dir = tempDir();

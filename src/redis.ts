@@ -28,8 +28,3 @@ export function connectRedis(target: RedisTarget, kind: ConnectionKind): Redis {
   redis.on('error', (error: Error & { code?: string }) => target.onState?.('error', error.code));
   return redis;
 }
-
-/** Ends the connection without waiting for a server that may be gone. */
-export function closeRedis(redis: Redis): void {
-  redis.disconnect();
-}

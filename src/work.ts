@@ -49,7 +49,10 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
   };
   const keys = redisKeys(config.PASSFERRY_NAMESPACE);
   const shared = connectRedis(target, 'worker');
-  await checkDurability(shared, allows(config, 'durability'));
+  await checkDurability(shared, allows(config, 'durability')).catch((error) => {
+    shared.disconnect();
+    throw error;
+  });
   const worker = createWorker({
     connect: () => connectRedis(target, 'worker'),
     keys,
@@ -82,9 +85,12 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
 /** Health is progress: ready once the order is confirmed, and what every backend waits for. */
 function healthServer({ host, port }: { host: string; port: number }, worker: PassferryWorker) {
   let ready = false;
-  void worker.ready.then(() => {
-    ready = true;
-  });
+  worker.ready.then(
+    () => {
+      ready = true;
+    },
+    () => {},
+  );
   const server = createServer((_request, response) => {
     response.writeHead(ready ? 200 : 503, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ ready, ...worker.progress() }));

@@ -39,7 +39,7 @@ export interface ApiClient {
 }
 
 /** A client of the producer's HTTP API. `token` goes into every request. */
-export function apiClient({ url, token }: { url: string; token: string }): ApiClient {
+function apiClient({ url, token }: { url: string; token: string }): ApiClient {
   const base = url.replace(/\/+$/, '');
 
   async function send(method: string, path: string, options: RequestOptions): Promise<Response> {

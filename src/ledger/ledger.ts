@@ -122,7 +122,7 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
           keys.job(''),
         ],
       )) as string[];
-      const [kind, jobId, seq, acceptedAt, expiresAt, done] = reply;
+      const [kind, jobId, seq, acceptedAt, expiresAt, outcome, mac] = reply;
       if (kind === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
       if (kind === 'mismatch') throw new PassferryError('idempotency_key_reused');
       return {
@@ -131,22 +131,26 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
         seq: seq as string,
         acceptedAt: Number(acceptedAt),
         expiresAt: Number(expiresAt),
-        done: done === '1',
+        done: Boolean(outcome) && readOutcome(jobId as string, outcome as string, mac ?? null, null) !== undefined,
       };
     },
 
-    /** One block of sequences for a chunk of rows; the same chunk again gets the same block. */
+    /** One block of sequences for a chunk of rows; a row that has a job already keeps its own. */
     async reserveRows(
       chunk: { run: string; caller: string; expiresAt: number },
       rows: { jobId: string; row: number; org: string; user: string }[],
     ) {
-      const first = rows[0];
-      if (!first) return { acceptedAt: 0, rows: [] };
       const reply = (await run(
         scripts.reserveRows,
-        [keys.run(chunk.run), keys.sequence, keys.open, ...rows.map((row) => keys.job(row.jobId))],
         [
-          first.row,
+          keys.run(chunk.run),
+          keys.sequence,
+          keys.open,
+          keys.runRejects(chunk.run),
+          ...rows.map((row) => keys.job(row.jobId)),
+        ],
+        [
+          rows[0]?.row ?? 0,
           chunk.caller,
           chunk.expiresAt,
           retentionMs,
@@ -154,11 +158,10 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
         ],
       )) as string[];
       if (reply[0] === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
-      const base = BigInt(reply[0] as string);
-      return {
-        acceptedAt: Number(reply[1]),
-        rows: rows.map((row, i) => ({ ...row, seq: (base + BigInt(i)).toString(), done: Number(reply[i + 2]) === 1 })),
-      };
+      return rows.map((row, i) => {
+        const [seq, acceptedAt, done] = (reply[i] as string).split(':');
+        return { ...row, seq: seq as string, acceptedAt: Number(acceptedAt), done: done === '1' };
+      });
     },
 
     /** Row 8 of the flow: is there anything to do, may we, and if so the lease. */

@@ -26,8 +26,6 @@ export interface RunView {
   finishedAt?: string;
 }
 
-export type Runs = ReturnType<typeof createRuns>;
-
 export function createRuns(redis: Redis, keys: Keys, retentionMs: number) {
   const both = (id: string) => [keys.run(id), keys.runRejects(id)];
   return {

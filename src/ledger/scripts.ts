@@ -20,16 +20,16 @@ return text(floor)
 
 /**
  * KEYS idempotency, job, sequence, open · ARGV jobId, fingerprint, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix
- * → not_ready | {new|same|mismatch, jobId, seq, acceptedAt, expiresAt, done}
+ * → not_ready | {new|same|mismatch, jobId, seq, acceptedAt, expiresAt, outcome, mac}
  */
 export const reserve = `${prelude}
 local known = redis.call('GET', KEYS[1])
 if known then
   local job = ARGV[8] .. known
-  local f = redis.call('HMGET', job, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome')
+  local f = redis.call('HMGET', job, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome', 'outcomeMac')
   if f[1] then
     if f[1] ~= ARGV[2] then return {'mismatch', known} end
-    return {'same', known, f[2], f[3], f[4], f[5] and '1' or '0'}
+    return {'same', known, f[2], f[3], f[4], f[5] or '', f[6] or ''}
   end
 end
 local last = redis.call('GET', KEYS[3])
@@ -45,44 +45,42 @@ local ttl = tonumber(ARGV[6]) + tonumber(ARGV[7]) + 86400000
 redis.call('PEXPIRE', KEYS[2], ttl)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ttl)
 redis.call('ZADD', KEYS[4], expires, ARGV[1])
-return {'new', ARGV[1], seq, text(now), text(expires), '0'}
+return {'new', ARGV[1], seq, text(now), text(expires), '', ''}
 `;
 
 /**
- * KEYS run, sequence, open, then one job per row · ARGV firstRow, caller, expiresAt, retentionMs, then per row: jobId, row, org, user
- * One block of sequences for a chunk; sent again it gives the same block → not_ready | {base, acceptedAt, done flags…}
+ * KEYS run, sequence, open, rejects, then one job per row · ARGV firstRow, caller, expiresAt, retentionMs, then per row: jobId, row, org, user
+ * One block of sequences for a chunk. A row that has a job keeps its sequence, so a chunk may be sent again, also cut
+ * differently → not_ready | {acceptedAt, then per row: seq, done}
  */
 export const reserveRows = `${prelude}
-local n = #KEYS - 3
-local block = redis.call('HGET', KEYS[1], 'block:' .. ARGV[1])
+local n = #KEYS - 4
 local us = now_us()
-local now = math.floor(us / 1000)
-local base, accepted
-if block then
-  base, accepted = string.match(block, '^(%d+):(%d+)$')
-else
-  local last = redis.call('GET', KEYS[2])
-  if not last then return {'not_ready'} end
-  base = text(math.max(us, tonumber(last) + 1))
-  accepted = text(now)
-  redis.call('SET', KEYS[2], text(tonumber(base) + n - 1))
-  redis.call('HSET', KEYS[1], 'block:' .. ARGV[1], base .. ':' .. accepted)
-end
-local ttl = tonumber(ARGV[3]) - now + tonumber(ARGV[4]) + 86400000
-local reply = {base, accepted}
+local last = redis.call('GET', KEYS[2])
+if not last then return {'not_ready'} end
+local base = math.max(us, tonumber(last) + 1)
+local accepted = text(math.floor(us / 1000))
+local ttl = tonumber(ARGV[3]) - tonumber(accepted) + tonumber(ARGV[4]) + 86400000
+local reply = {}
+local made = 0
 for i = 1, n do
   local a = 4 + (i - 1) * 4
-  local job = KEYS[3 + i]
-  if redis.call('EXISTS', job) == 0 then
-    redis.call('HSET', job, 'caller', ARGV[2], 'org', ARGV[a + 3], 'user', ARGV[a + 4], 'seq', text(tonumber(base) + i - 1),
+  local job = KEYS[4 + i]
+  local known = redis.call('HMGET', job, 'seq', 'acceptedAt', 'outcome')
+  if not known[1] then
+    known = {text(base + made), accepted, false}
+    made = made + 1
+    redis.call('HSET', job, 'caller', ARGV[2], 'org', ARGV[a + 3], 'user', ARGV[a + 4], 'seq', known[1],
       'acceptedAt', accepted, 'expiresAt', ARGV[3], 'run', string.match(KEYS[1], ':run:(.+)$'), 'row', ARGV[a + 2],
       'attempts', '0', 'starts', '0')
     redis.call('PEXPIRE', job, ttl)
     redis.call('ZADD', KEYS[3], ARGV[3], ARGV[a + 1])
     redis.call('HINCRBY', KEYS[1], 'accepted', 1)
+    if redis.call('HDEL', KEYS[4], ARGV[a + 2]) == 1 then redis.call('HINCRBY', KEYS[1], 'rejected', -1) end
   end
-  reply[i + 2] = redis.call('HEXISTS', job, 'outcome')
+  reply[i] = known[1] .. ':' .. known[2] .. ':' .. (known[3] and '1' or '0')
 end
+if made > 0 then redis.call('SET', KEYS[2], text(base + made - 1)) end
 return reply
 `;
 
@@ -197,6 +195,10 @@ export const openRun = `${prelude}
 local now = now_ms()
 local f = redis.call('HMGET', KEYS[1], 'state', 'expiresAt')
 if f[1] then
+  if f[1] ~= 'canceled' then
+    redis.call('HSET', KEYS[1], 'state', 'receiving')
+    redis.call('HDEL', KEYS[1], 'finishedAt')
+  end
   return {'same', f[1], f[2]}
 end
 local expires = text(now + tonumber(ARGV[4]))
@@ -218,7 +220,7 @@ return 1
 /** KEYS run. The whole input is stored. */
 export const closeInput = `${prelude}
 local r = redis.call('HMGET', KEYS[1], 'accepted', 'finished', 'state')
-if r[3] ~= 'receiving' then return r[3] end
+if r[3] ~= 'receiving' then return r[3] or '' end
 if tonumber(r[2]) >= tonumber(r[1]) then
   redis.call('HSET', KEYS[1], 'state', 'completed', 'finishedAt', text(now_ms()))
   return 'completed'

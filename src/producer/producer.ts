@@ -60,6 +60,9 @@ export interface ImportRow {
 
 export type Producer = ReturnType<typeof createProducer>;
 
+/** When a caller does not say: nobody waits for it. */
+export const asyncExpiryMs = 24 * 3_600_000;
+
 /** A failed job keeps its sealed password this long, for a retry by hand. */
 const failedKeptSeconds = 24 * 3600;
 
@@ -119,7 +122,7 @@ export function createProducer(options: ProducerOptions) {
   async function setPassword(
     asker: Asker,
     request: SetPasswordRequest,
-    { idempotencyKey = makeIdempotencyKey(), expiresInMs = 24 * 3_600_000 } = {},
+    { idempotencyKey = makeIdempotencyKey(), expiresInMs = asyncExpiryMs } = {},
   ): Promise<Accepted> {
     let reserved: Awaited<ReturnType<typeof ledger.reserve>>;
     try {
@@ -158,9 +161,9 @@ export function createProducer(options: ProducerOptions) {
         rows.map((row) => ({ jobId: rowJobId(run.id, row.row), row: row.row, org: row.org, user: row.user })),
       );
       const jobs = await Promise.all(
-        reserved.rows.map(async (at, i) => {
+        reserved.map(async (at, i) => {
           if (at.done) return undefined;
-          const place = { ...at, acceptedAt: reserved.acceptedAt, expiresAt: run.expiresAt, run: run.id };
+          const place = { ...at, expiresAt: run.expiresAt, run: run.id };
           const data = await makeData(asker, rows[i] as ImportRow, place);
           return { name: data.name, data, opts: { ...jobOptions, jobId: data.jobId } };
         }),

@@ -13,7 +13,7 @@ import type { SandboxUser, UserSeed } from './state.ts';
 import { createStore } from './state.ts';
 import { userCalls } from './user-calls.ts';
 
-export type { Fault, FaultRule } from './faults.ts';
+export type { Fault } from './faults.ts';
 export type { SandboxUser, UserSeed } from './state.ts';
 
 export interface SandboxOptions {

@@ -21,6 +21,8 @@ export interface SetPasswordDeps {
 
 /** A later change by someone else counts as later only beyond this: clocks differ. */
 const toleranceMs = 2_000;
+/** One change as two calls print its time: one may have been cut to milliseconds. */
+const sameMs = 1.5;
 
 type Go = Extract<Begun, { kind: 'go' }>;
 
@@ -113,7 +115,8 @@ async function setRecorded(
     return ledger.commit(data, { result: 'stale', inEffect: false, backend: backend.name, at: 0 }, { token });
   }
 
-  await ledger.recordAttempt(data, token, deps.deadlineMs, user.passwordChangedAt ?? 0);
+  const before = Math.max(user.passwordChangedAt ?? 0, begun.applied?.changedAt ?? 0);
+  await ledger.recordAttempt(data, token, deps.deadlineMs, before);
   trace('job:attempted', { jobId: data.jobId, backend: backend.name });
   const applied = await send(data, change, deps, signal);
   trace('job:applied', { jobId: data.jobId, backend: backend.name });
@@ -157,11 +160,9 @@ async function settleAttempt(
   signal: AbortSignal,
 ): Promise<number | undefined> {
   const attempt = begun.attempt as NonNullable<Go['attempt']>;
-  const moved = (at: number | undefined) =>
-    at !== undefined &&
-    at > attempt.before &&
-    !sameTime(at, begun.applied?.changedAt) &&
-    at > attempt.sentAt - toleranceMs;
+  // Later than everything that was known before: a lagging read may show one of our own earlier changes.
+  const known = Math.max(attempt.before, begun.applied?.changedAt ?? 0) + sameMs;
+  const moved = (at: number | undefined) => at !== undefined && at > known && at > attempt.sentAt - toleranceMs;
   trace('job:settling', { jobId: data.jobId });
   const until = Math.max(Date.now(), attempt.deadline) + settleMs;
   for (let pause = 50; ; pause = Math.min(1_000, pause * 2)) {
@@ -172,14 +173,12 @@ async function settleAttempt(
   }
 }
 
-/** Changed after `limit`, and not by the change that the ledger knows as ours. */
+/**
+ * Changed after `limit`, and later than what the ledger knows as ours. An earlier time says nothing: the read model lags,
+ * and what it shows our own change has replaced.
+ */
 function isForeign(changedAt: number | undefined, begun: Go, limit: number): boolean {
-  return changedAt !== undefined && changedAt > limit && !sameTime(changedAt, begun.applied?.changedAt);
-}
-
-/** Times of one change as two calls print them: one may have been cut to milliseconds. */
-function sameTime(a: number, b: number | undefined): boolean {
-  return b !== undefined && Math.abs(a - b) < 1.5;
+  return changedAt !== undefined && changedAt > limit && changedAt > (begun.applied?.changedAt ?? 0) + sameMs;
 }
 
 function unknownUser(): PassferryError {

@@ -134,7 +134,8 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
         conclude(data, begun, leaseToken, lane, until),
       );
-      lane.backoff.succeeded();
+      // Only an answer of the backend ends its pause; an expiry says nothing about it.
+      if (begun.kind === 'go') lane.backoff.succeeded();
       finished++;
       lastAt = Date.now();
       trace('job:committed', { jobId: data.jobId, backend });

@@ -10,7 +10,7 @@ import { stopIfAborted } from './sql-errors.ts';
 import type { NewUser } from './users.ts';
 import { addUsers, prove, readRoles, readUser } from './users.ts';
 
-export type { PgOptions, Row, SqlClient, SqlSession } from './sql.ts';
+export type { SqlClient } from './sql.ts';
 export { pgClient, pgliteClient } from './sql.ts';
 export type { NewUser } from './users.ts';
 

@@ -47,9 +47,9 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   });
 
   app.setNotFoundHandler((request, reply) => {
-    const known = isV1Path(request.url) && request.method !== 'POST';
+    const known = isV1Path(request.url) || isOwnPath(request.url);
     const error = new PassferryError(known ? 'method_not_allowed' : 'route_unknown');
-    const { status, headers, body } = v1Error(error);
+    const { status, headers, body } = isOwnPath(request.url) ? problem(error) : v1Error(error);
     return reply.code(status).headers(headers).send(body);
   });
 
@@ -71,6 +71,10 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
 
 function isV1Path(url: string): boolean {
   return /^(\/management\/v1)?\/users\/[^/]+\/password(\?|$)/.test(url);
+}
+
+function isOwnPath(url: string): boolean {
+  return /^\/(jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|healthz|readyz)(\?|$)/.test(url);
 }
 
 function translate(thrown: Error & { code?: string; statusCode?: number }): PassferryError {

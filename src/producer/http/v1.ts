@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Code, PassferryError } from '../../errors.ts';
+import { makeIdempotencyKey } from '../../ids.ts';
 import { isFailure, type Outcome } from '../../job.ts';
 import { actingOrg, authorize, isGranted } from '../callers.ts';
-import type { Accepted } from '../producer.ts';
+import { type Accepted, asyncExpiryMs } from '../producer.ts';
 import { parseIdempotencyKey, parseSetPassword } from '../validate.ts';
 import { v1Error } from './errors.ts';
 import { parsePrefer } from './prefer.ts';
 import type { HttpDeps } from './server.ts';
 
-const asyncExpiryMs = 24 * 3_600_000;
 const syncExpiryMs = 15 * 60_000;
 
 /** The deprecated call under its own path and a short one: waits and answers as v1, or 202 with `Prefer: respond-async`. */
@@ -28,7 +28,6 @@ async function setPassword(
   reply: FastifyReply,
   { producer, callers, orgExists, waitMs, closing }: HttpDeps,
 ): Promise<FastifyReply> {
-  let accepted: Accepted | undefined;
   try {
     // The order of checks is the contract's: JSON, token, organization, permission, fields.
     const body = parseJson(request.body);
@@ -36,14 +35,17 @@ async function setPassword(
     const org = actingOrg(caller, header(request, 'x-zitadel-orgid'), orgExists);
     authorize(caller, org, 'set');
     const key = header(request, 'idempotency-key');
-    const idempotencyKey = key === undefined ? undefined : parseIdempotencyKey(key);
+    // Made before anything is stored, and told on errors too: after a lost reply the caller can name the request (P1).
+    const idempotencyKey = key === undefined ? makeIdempotencyKey() : parseIdempotencyKey(key);
+    const expiresInMs = parseExpiresIn(header(request, 'passferry-expires-in'));
     const prefer = parsePrefer(header(request, 'prefer'));
     const setRequest = parseSetPassword(body, org, request.params.userId);
 
+    reply.header('idempotency-key', idempotencyKey);
     const asker = { caller: caller.name, admin: isGranted(caller, org, 'admin') };
-    accepted = await producer.setPassword(asker, setRequest, {
-      ...(idempotencyKey !== undefined && { idempotencyKey }),
-      expiresInMs: prefer.respondAsync ? asyncExpiryMs : syncExpiryMs,
+    const accepted: Accepted = await producer.setPassword(asker, setRequest, {
+      idempotencyKey,
+      expiresInMs: expiresInMs ?? (prefer.respondAsync ? asyncExpiryMs : syncExpiryMs),
     });
     tell(reply, accepted);
 
@@ -56,15 +58,13 @@ async function setPassword(
     if (!(thrown instanceof PassferryError)) request.log.error({ err: thrown }, 'a request failed inside');
     const error = thrown instanceof PassferryError ? thrown : new PassferryError('internal');
     const { status, headers, body } = v1Error(error);
-    const sentKey = header(request, 'idempotency-key');
-    if (!accepted && sentKey && error.reason === 'accept_unknown') reply.header('idempotency-key', sentKey);
     return reply.code(status).headers(headers).send(body);
   }
 }
 
 function tell(reply: FastifyReply, accepted: Accepted): void {
-  reply.header('idempotency-key', accepted.idempotencyKey);
   reply.header('passferry-job', accepted.jobId);
+  reply.header('passferry-expires', new Date(accepted.expiresAt).toISOString());
   if (accepted.replayed) reply.header('idempotency-replayed', 'true');
 }
 
@@ -89,6 +89,14 @@ function answer(reply: FastifyReply, outcome: Outcome): FastifyReply {
   }
   reply.header('passferry-result', outcome.result);
   return reply.send({ details: outcome.details ?? {} });
+}
+
+/** Header `Passferry-Expires-In`: seconds, one to 30 days. */
+function parseExpiresIn(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const seconds = /^\d{1,7}$/.test(value) ? Number(value) : 0;
+  if (seconds < 1 || seconds > 30 * 86_400) throw new PassferryError('expires_invalid');
+  return seconds * 1_000;
 }
 
 function parseJson(body: unknown): unknown {

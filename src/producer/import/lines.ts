@@ -1,7 +1,7 @@
 import type { ImportReason } from './reasons.ts';
 
 /** A record longer than this is refused; no more than this (and one chunk) is ever held. Bytes. */
-export const recordLimit = 64 * 1024;
+const recordLimit = 64 * 1024;
 
 /** One record as it stands in the file, without its line end; or why it cannot be one. `line`: where it starts, from 1. */
 export type Frame = { line: number; bytes: Buffer } | { line: number; reason: ImportReason };
