@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { loadServeConfig, loadWorkConfig } from '../src/config.ts';
 
 interface Service {
   image?: string;
@@ -105,17 +106,21 @@ describe('docker-compose.yml', () => {
   test('serve and work get exactly the settings they need', () => {
     expect(serve.command).toEqual(['serve']);
     expect(Object.keys(serve.environment ?? {}).sort()).toEqual([
+      'PASSFERRY_ALLOW_INSECURE',
       'PASSFERRY_CALLERS_FILE',
       'PASSFERRY_KEYS_DIR',
       'PASSFERRY_LISTEN',
       'PASSFERRY_REDIS_URL_FILE',
+      'PASSFERRY_STAGES',
     ]);
     expect(work.command).toEqual(['work']);
     expect(Object.keys(work.environment ?? {}).sort()).toEqual([
+      'PASSFERRY_ALLOW_INSECURE',
       'PASSFERRY_HEALTH_LISTEN',
       'PASSFERRY_KEYS_DIR',
       'PASSFERRY_REDIS_URL_FILE',
       'PASSFERRY_STAGES',
+      'PASSFERRY_V1_MIGRATE',
       'PASSFERRY_V1_URL_FILE',
       'PASSFERRY_V2_TOKEN_FILE',
       'PASSFERRY_V2_URL',
@@ -126,6 +131,25 @@ describe('docker-compose.yml', () => {
       redis: { condition: 'service_healthy' },
       postgres: { condition: 'service_healthy' },
     });
+  });
+
+  test('the configuration takes these settings, with the secrets as the head of the file makes them', () => {
+    const settings = ({ environment = {} }: Service, extra: Record<string, string>) => ({
+      ...Object.fromEntries(
+        Object.entries(environment)
+          .filter(([name]) => !/_(URL|TOKEN)_FILE$/.test(name))
+          .map(([name, value]) => [name, String(value).replace(/^\$\{\w+:-(.*)\}$/, '$1')]),
+      ),
+      PASSFERRY_REDIS_URL: 'redis://:0123@redis:6379',
+      ...extra,
+    });
+    expect(loadServeConfig(settings(serve, {})).PASSFERRY_STAGES.default).toBe('v1');
+    const secrets = {
+      PASSFERRY_V1_URL: 'postgres://passferry:0123@postgres:5432/passferry',
+      PASSFERRY_V2_URL: 'https://zitadel.example.com',
+      PASSFERRY_V2_TOKEN: 't',
+    };
+    expect(loadWorkConfig(settings(work, secrets)).PASSFERRY_V1_MIGRATE).toBe('true');
   });
 
   test('every file that a setting names is a secret of that very container', () => {
