@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { PassferryError } from './errors.ts';
-import { redisError } from './ledger/ledger.ts';
+import { redisError } from './ledger/evaluate.ts';
 
 /**
  * Refuses a Redis that may forget or drop what was accepted: no append-only file, or an eviction policy (F12, F13). Read

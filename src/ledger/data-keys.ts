@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
 import type { DataKeyStore } from '../seal.ts';
-import { redisError } from './ledger.ts';
+import { redisError } from './evaluate.ts';
 
 /** Wrapped data keys in Redis; each carries a signature, so a forged one counts as absent. */
 export function dataKeyStore(redis: Redis, keys: Keys): DataKeyStore {

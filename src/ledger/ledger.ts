@@ -3,6 +3,8 @@ import { PassferryError } from '../errors.ts';
 import { type BackendName, isFailure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { type JobKey, sign, verify } from '../signature.ts';
+import { evaluate } from './evaluate.ts';
+import { createRecords, type OnForged } from './records.ts';
 import * as scripts from './scripts.ts';
 
 /** What was accepted and what was applied: the memory that outlives the queue's own (P6). */
@@ -13,9 +15,6 @@ export interface LedgerOptions {
   /** How long an outcome stays readable after it was recorded, ms. */
   retentionMs: number;
 }
-
-/** Called when a record in Redis does not carry our signature: it counts as absent. */
-export type OnForged = (what: 'outcome' | 'applied', jobId: string) => void;
 
 export interface Applied {
   seq: bigint;
@@ -39,22 +38,6 @@ export type Begun =
   | { kind: 'canceled' }
   | { kind: 'go'; starts: number; attempt: OpenAttempt | undefined; applied: Applied | undefined };
 
-export interface JobRecord {
-  jobId: string;
-  caller: string;
-  org: string;
-  user: string;
-  seq: string;
-  acceptedAt: number;
-  expiresAt: number;
-  attempts: number;
-  starts: number;
-  run?: string;
-  row?: number;
-  waitingFor?: string;
-  outcome?: Outcome;
-}
-
 /** An open attempt of another job blocks its user this much longer than its deadline: time to be settled by its own job. */
 const settleGraceMs = 30_000;
 
@@ -64,14 +47,8 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
   const run = (script: string, keyList: string[], args: (string | number)[]) => evaluate(redis, script, keyList, args);
   const runKey = (data: { run?: string }) => keys.run(data.run ?? '-');
 
-  /** Stored outcome + signature → outcome, or undefined when it is not ours. */
-  function readOutcome(jobId: string, stored: string, mac: string | null, at: string | null): Outcome | undefined {
-    if (!mac || !verify(jobKey, 'outcome', [jobId, stored], mac)) {
-      onForged('outcome', jobId);
-      return undefined;
-    }
-    return { ...(JSON.parse(stored) as Outcome), at: Number(at) };
-  }
+  const records = createRecords(redis, keys, jobKey, onForged);
+  const { readOutcome } = records;
 
   function appliedValue(data: SetPasswordData, backend: BackendName, changedAt: number): string {
     const parts = [data.org, data.user, backend, data.seq, data.jobId, changedAt];
@@ -291,58 +268,8 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
       return this.commit(data, { result: 'superseded', inEffect: false, backend, at: 0 }, rest);
     },
 
-    /** What is known of a job, or undefined after its retention. */
-    async job(jobId: string): Promise<JobRecord | undefined> {
-      return toRecord(jobId, await redis.hgetall(keys.job(jobId)));
-    },
-
-    /** Outcomes of many jobs in one round trip; undefined where there is none yet. */
-    async outcomes(jobIds: string[]): Promise<(Outcome | undefined)[]> {
-      const pipeline = redis.pipeline();
-      for (const id of jobIds) pipeline.hmget(keys.job(id), 'outcome', 'outcomeMac', 'finishedAt');
-      const replies = (await pipeline.exec()) ?? [];
-      return jobIds.map((id, i) => {
-        const [error, fields] = replies[i] ?? [];
-        const [body, mac, at] = (error ? [] : (fields as (string | null)[])) ?? [];
-        return body ? readOutcome(id, body, mac ?? null, at ?? null) : undefined;
-      });
-    },
-
-    /** Open jobs whose expiry has passed by `graceMs`, oldest first. */
-    async overdue(limit: number, graceMs: number): Promise<JobRecord[]> {
-      const [seconds] = (await redis.time()) as unknown as [string, string];
-      const ids = await redis.zrangebyscore(keys.open, 0, Number(seconds) * 1000 - graceMs, 'LIMIT', 0, limit);
-      const records = await Promise.all(
-        ids.map(async (id) => {
-          const record = toRecord(id, await redis.hgetall(keys.job(id)));
-          if (!record) await redis.zrem(keys.open, id);
-          return record;
-        }),
-      );
-      return records.filter((record): record is JobRecord => record !== undefined);
-    },
+    ...records,
   };
-
-  function toRecord(jobId: string, fields: Record<string, string>): JobRecord | undefined {
-    if (!fields.seq) return undefined;
-    const outcome = fields.outcome
-      ? readOutcome(jobId, fields.outcome, fields.outcomeMac ?? null, fields.finishedAt ?? null)
-      : undefined;
-    return {
-      jobId,
-      caller: fields.caller ?? '',
-      org: fields.org ?? '',
-      user: fields.user ?? '',
-      seq: fields.seq,
-      acceptedAt: Number(fields.acceptedAt),
-      expiresAt: Number(fields.expiresAt),
-      attempts: Number(fields.attempts ?? 0),
-      starts: Number(fields.starts ?? 0),
-      ...(fields.run && { run: fields.run, row: Number(fields.row) }),
-      ...(fields.waitingFor && { waitingFor: fields.waitingFor }),
-      ...(outcome && { outcome }),
-    };
-  }
 }
 
 /** One row of the rejects: what it was, never its secret. */
@@ -363,35 +290,4 @@ function parseAttempt(stored: string): OpenAttempt | undefined {
   return stored === ''
     ? undefined
     : { sentAt: sentAt as number, deadline: deadline as number, before: before as number };
-}
-
-/** EVALSHA with the usual fall-back; one place, so that an error never carries the arguments on (F53). */
-export async function evaluate(redis: Redis, script: string, keys: string[], args: (string | number)[]) {
-  const known = redis as Redis & Record<string, unknown>;
-  const name = nameOf(script);
-  if (!(name in known)) redis.defineCommand(name, { lua: script });
-  const call = known[name] as (...all: (string | number)[]) => Promise<unknown>;
-  try {
-    return await call.call(redis, keys.length, ...keys, ...args);
-  } catch (error) {
-    throw redisError(error);
-  }
-}
-
-const names = new Map<string, string>();
-function nameOf(script: string): string {
-  let name = names.get(script);
-  if (!name) {
-    name = `passferry${names.size}`;
-    names.set(script, name);
-  }
-  return name;
-}
-
-/** A foreign Redis error → ours. Its text and its command stay behind. */
-export function redisError(error: unknown): PassferryError {
-  if (error instanceof PassferryError) return error;
-  const text = error instanceof Error ? error.message : '';
-  const kind = /^[A-Z]{2,20}(?= )/.exec(text)?.[0] ?? (error as { code?: string }).code ?? 'unknown';
-  return new PassferryError('redis_down', { scope: 'backend', cause: new Error(`Redis: ${kind}`) });
 }

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
-import { evaluate } from './ledger.ts';
+import { evaluate } from './evaluate.ts';
 import * as scripts from './scripts.ts';
 
 export type RunState = 'receiving' | 'running' | 'completed';

@@ -13,7 +13,8 @@ import {
 } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { dataKeyStore } from '../ledger/data-keys.ts';
-import { createLedger, redisError } from '../ledger/ledger.ts';
+import { redisError } from '../ledger/evaluate.ts';
+import { createLedger } from '../ledger/ledger.ts';
 import { createRuns } from '../ledger/runs.ts';
 import { createSealer, type KeyPair } from '../seal.ts';
 import type { Secret } from '../secret.ts';

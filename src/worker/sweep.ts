@@ -1,6 +1,7 @@
 import { PassferryError } from '../errors.ts';
 import { failure, type SetPasswordData } from '../job.ts';
-import type { JobRecord, Ledger } from '../ledger/ledger.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { JobRecord } from '../ledger/records.ts';
 
 const everyMs = 5_000;
 const atOnce = 200;

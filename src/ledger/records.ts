@@ -1,0 +1,91 @@
+import type { Redis } from 'ioredis';
+import type { Outcome } from '../job.ts';
+import type { Keys } from '../keys.ts';
+import { type JobKey, verify } from '../signature.ts';
+
+/** Called when a record in Redis does not carry our signature: it counts as absent. */
+export type OnForged = (what: 'outcome' | 'applied', jobId: string) => void;
+
+export interface JobRecord {
+  jobId: string;
+  caller: string;
+  org: string;
+  user: string;
+  seq: string;
+  acceptedAt: number;
+  expiresAt: number;
+  attempts: number;
+  starts: number;
+  run?: string;
+  row?: number;
+  waitingFor?: string;
+  outcome?: Outcome;
+}
+
+/** Reading what the ledger holds of jobs. */
+export function createRecords(redis: Redis, keys: Keys, jobKey: JobKey, onForged: OnForged) {
+  /** Stored outcome + signature → outcome, or undefined when it is not ours. */
+  function readOutcome(jobId: string, stored: string, mac: string | null, at: string | null): Outcome | undefined {
+    if (!mac || !verify(jobKey, 'outcome', [jobId, stored], mac)) {
+      onForged('outcome', jobId);
+      return undefined;
+    }
+    return { ...(JSON.parse(stored) as Outcome), at: Number(at) };
+  }
+
+  return {
+    readOutcome,
+
+    /** What is known of a job, or undefined after its retention. */
+    async job(jobId: string): Promise<JobRecord | undefined> {
+      return toRecord(jobId, await redis.hgetall(keys.job(jobId)));
+    },
+
+    /** Outcomes of many jobs in one round trip; undefined where there is none yet. */
+    async outcomes(jobIds: string[]): Promise<(Outcome | undefined)[]> {
+      const pipeline = redis.pipeline();
+      for (const id of jobIds) pipeline.hmget(keys.job(id), 'outcome', 'outcomeMac', 'finishedAt');
+      const replies = (await pipeline.exec()) ?? [];
+      return jobIds.map((id, i) => {
+        const [error, fields] = replies[i] ?? [];
+        const [body, mac, at] = (error ? [] : (fields as (string | null)[])) ?? [];
+        return body ? readOutcome(id, body, mac ?? null, at ?? null) : undefined;
+      });
+    },
+
+    /** Open jobs whose expiry has passed by `graceMs`, oldest first. */
+    async overdue(limit: number, graceMs: number): Promise<JobRecord[]> {
+      const [seconds] = (await redis.time()) as unknown as [string, string];
+      const ids = await redis.zrangebyscore(keys.open, 0, Number(seconds) * 1000 - graceMs, 'LIMIT', 0, limit);
+      const records = await Promise.all(
+        ids.map(async (id) => {
+          const record = toRecord(id, await redis.hgetall(keys.job(id)));
+          if (!record) await redis.zrem(keys.open, id);
+          return record;
+        }),
+      );
+      return records.filter((record): record is JobRecord => record !== undefined);
+    },
+  };
+
+  function toRecord(jobId: string, fields: Record<string, string>): JobRecord | undefined {
+    if (!fields.seq) return undefined;
+    const outcome = fields.outcome
+      ? readOutcome(jobId, fields.outcome, fields.outcomeMac ?? null, fields.finishedAt ?? null)
+      : undefined;
+    return {
+      jobId,
+      caller: fields.caller ?? '',
+      org: fields.org ?? '',
+      user: fields.user ?? '',
+      seq: fields.seq,
+      acceptedAt: Number(fields.acceptedAt),
+      expiresAt: Number(fields.expiresAt),
+      attempts: Number(fields.attempts ?? 0),
+      starts: Number(fields.starts ?? 0),
+      ...(fields.run && { run: fields.run, row: Number(fields.row) }),
+      ...(fields.waitingFor && { waitingFor: fields.waitingFor }),
+      ...(outcome && { outcome }),
+    };
+  }
+}
