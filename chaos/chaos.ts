@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --jobs 2000 --users 200 --seed 1 [--json]`: real processes, real servers, real faults; then the history
+ * `npm run chaos -- --jobs 2000 --users 200 --seconds 60 --seed 1 [--json]`: real processes, real servers, real faults; then the history
  * is checked. Every figure after `outcomes` must be 0; exit code 1 if one is not.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -18,10 +18,13 @@ const { values } = parseArgs({
     jobs: { type: 'string', default: '2000' },
     users: { type: 'string', default: '200' },
     seed: { type: 'string', default: '1' },
+    seconds: { type: 'string', default: '60' },
     json: { type: 'boolean', default: false },
   },
 });
-const [jobs, users, seed] = [Number(values.jobs), Number(values.users), Number(values.seed)];
+const { jobs, users, seed, seconds } = Object.fromEntries(
+  Object.entries(values).map(([name, value]) => [name, Number(value)]),
+) as Record<'jobs' | 'users' | 'seed' | 'seconds', number>;
 const random = seededRandom(seed);
 const note = (text: string) => process.stderr.write(`${text}\n`);
 const marker = `Cha0s-${seed}-${process.pid}`;
@@ -35,6 +38,8 @@ let sending = true;
 async function sendAll(): Promise<void> {
   let next = 0;
   const busy = new Set<number>();
+  // Spread over time, so that the harm meets jobs of every age.
+  const pauseMs = (seconds * 1_000) / Math.max(1, jobs / 8);
   const one = async () => {
     while (next < jobs) {
       const n = next++;
@@ -53,6 +58,7 @@ async function sendAll(): Promise<void> {
         await sleep(100);
       }
       busy.delete(user);
+      await sleep(pauseMs * 2 * random());
       if (n % 500 === 0) note(`  ${n} accepted`);
     }
   };
@@ -64,7 +70,8 @@ async function harm(): Promise<void> {
   while (sending) {
     await sleep(1_500 + random() * 2_500);
     if (!sending) return;
-    await world.killWorker(random());
+    if (random() < 0.1) await world.freezeWorker(random(), 16_000);
+    else await world.killWorker(random());
     if (random() < 0.3) await plan.shift()?.();
   }
   for (const rest of plan) await rest();
@@ -106,8 +113,11 @@ figures.leaks = countLeaks();
 await v1.close();
 await world.close();
 
-const seconds = Math.round((Date.now() - started) / 1000);
-if (values.json) process.stdout.write(`${JSON.stringify({ seed, seconds, kills: world.kills(), ...figures })}\n`);
+const took = Math.round((Date.now() - started) / 1000);
+if (values.json)
+  process.stdout.write(
+    `${JSON.stringify({ seed, seconds: took, kills: world.kills(), freezes: world.freezes(), ...figures })}\n`,
+  );
 else
   for (const [name, value] of Object.entries(figures))
     process.stdout.write(`${name.padEnd(24)} ${JSON.stringify(value)}\n`);

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { createV1Postgres, pgClient } from '../src/adapters/v1-postgres/index.ts';
 import type { JobView } from '../src/job.ts';
@@ -83,6 +84,7 @@ export async function startWorld({ users, seed }: { users: number; seed: number 
   const headers = { authorization: `Bearer ${token}` };
   await waitFor(async () => (await fetch(`${url}/readyz`)).ok || undefined, { timeoutMs: 60_000, what: 'readyz' });
   let kills = 0;
+  let freezes = 0;
 
   return {
     people,
@@ -90,6 +92,7 @@ export async function startWorld({ users, seed }: { users: number; seed: number 
     postgresUrl: postgres.url,
     redisDir: redis.dir,
     kills: () => kills,
+    freezes: () => freezes,
     logs: () => all.flatMap((child) => child.lines()).join('\n'),
 
     /** The job id when the request was accepted. */
@@ -116,6 +119,14 @@ export async function startWorld({ users, seed }: { users: number; seed: number 
       await running[i]?.exited;
       kills++;
       running[i] = work();
+    },
+    /** Frozen past its locks, then thawed: what it still has in hand is somebody else's by now (F30). */
+    async freezeWorker(at: number, ms: number): Promise<void> {
+      const child = running[Math.floor(at * running.length)];
+      child?.stop();
+      await sleep(ms);
+      child?.cont();
+      freezes++;
     },
     async restartRedis(): Promise<void> {
       await redis.kill9();

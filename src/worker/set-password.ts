@@ -116,9 +116,14 @@ async function setRecorded(
   }
 
   const before = Math.max(user.passwordChangedAt ?? 0, begun.applied?.changedAt ?? 0);
+  const asked = performance.now();
   await ledger.recordAttempt(data, token, deps.deadlineMs, before);
+  // Others wait for this attempt until its deadline, counted from its record: a process that was frozen meanwhile must not
+  // send late (F30).
+  const left = deps.deadlineMs - (performance.now() - asked);
+  if (left < deps.deadlineMs / 4) throw new PassferryError('lease_lost', { scope: 'backend', effect: 'unknown' });
   trace('job:attempted', { jobId: data.jobId, backend: backend.name });
-  const applied = await send(data, change, deps, signal);
+  const applied = await send(data, change, left, deps, signal);
   trace('job:applied', { jobId: data.jobId, backend: backend.name });
   const outcome: Outcome = {
     result: 'set',
@@ -136,11 +141,13 @@ async function setRecorded(
 async function send(
   data: SetPasswordData,
   change: Change,
-  { ledger, backend, deadlineMs }: SetPasswordDeps,
+  withinMs: number,
+  { ledger, backend }: SetPasswordDeps,
   signal: AbortSignal,
 ) {
   try {
-    return await backend.setPassword(change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
+    const within = AbortSignal.timeout(Math.floor(withinMs));
+    return await backend.setPassword(change, AbortSignal.any([signal, within]));
   } catch (thrown) {
     // A definite answer closes the attempt; an unknown effect leaves it open for the next start to settle.
     if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data);

@@ -123,6 +123,59 @@ test('a later change by someone else makes it stale; one by us does not; overwri
   expect(sent.map(({ password }) => password)).toEqual(['new password', 'second']);
 });
 
+test('a read that lags behind our own newest change is nobody else’s change', async () => {
+  const { backend, sent, known } = memory();
+  const now = Date.now();
+  const earlier = await job();
+  const newest = now + 60_000;
+  await ledger.commit(earlier, { result: 'set', inEffect: true, backend: 'v2', at: 0 }, { changedAt: newest });
+  // What is read is our change before that one: late enough to look foreign, but replaced by us since.
+  known.passwordChangedAt = newest - 10_000;
+  const identity = { jobId: `j0-${randomUUID()}`, org: 'o', user: earlier.user, seq: String(seq++) };
+  const sealed = await seal(Secret.fromString('third'), identity, earlier.expiresAt);
+  expect(await handle(await job({ ...identity, ...sealed }), backend)).toMatchObject({ result: 'set' });
+  expect(sent.map(({ password }) => password)).toEqual(['third']);
+});
+
+test('an open attempt is not settled by an earlier change of ours that a lagging read shows late', async () => {
+  const earlier = await job();
+  const changedAt = Date.now() + 1_000;
+  await ledger.commit(earlier, { result: 'set', inEffect: true, backend: 'v2', at: 0 }, { changedAt });
+  const identity = { jobId: `j0-${randomUUID()}`, org: 'o', user: earlier.user, seq: String(seq++) };
+  const sealed = await seal(Secret.fromString('fourth'), identity, earlier.expiresAt);
+  const data = await job({ ...identity, ...sealed });
+  const lost = memory({
+    setPassword: () => Promise.reject(new PassferryError('backend_down', { scope: 'backend', effect: 'unknown' })),
+  });
+  await expect(handle(data, lost.backend)).rejects.toMatchObject({ reason: 'backend_down' });
+  const { backend, sent, known } = memory();
+  known.passwordChangedAt = changedAt;
+  expect(await handle(data, backend)).not.toHaveProperty('assumed');
+  expect(sent.map(({ password }) => password)).toEqual(['fourth']);
+});
+
+test('a process that was frozen after the record of its attempt does not send any more (F30)', async () => {
+  const { backend, sent } = memory();
+  const data = await job();
+  const frozen = {
+    ...ledger,
+    async recordAttempt(...args: Parameters<typeof ledger.recordAttempt>) {
+      await ledger.recordAttempt(...args);
+      // The thread stands still, as under SIGSTOP: no timer fires before the reply is read.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+    },
+  };
+  const token = randomUUID();
+  const begun = await ledger.begin(data, { token, leaseMs: 60_000, backend: 'v2', exact: false });
+  if (begun.kind !== 'go') throw new Error(`begun: ${begun.kind}`);
+  const deps = { ledger: frozen, open, backend, protectedUsers: undefined, settleMs: 50, deadlineMs: 200 };
+  const set = setPassword(data, begun, token, deps, new AbortController().signal);
+  await expect(set).rejects.toMatchObject({ reason: 'lease_lost' });
+  expect(sent).toEqual([]);
+  // The attempt stays on record, for the next start to settle.
+  expect(await redis.hexists(keys.job(data.jobId), 'attempt')).toBe(1);
+});
+
 test('an answer about the user is the outcome; any other fault puts the job off and leaves no outcome', async () => {
   const throwing = (error: unknown) => memory({ setPassword: () => Promise.reject(error) }).backend;
   const refused = await handle(await job(), throwing(new PassferryError('COMMAND-M9dse', { message: 'Initial' })));
