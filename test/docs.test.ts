@@ -234,3 +234,12 @@ describe.each(documents)('%s', (name) => {
     expect(text.match(/\/(work|home|Users|root)\/\S*/g) ?? []).toEqual([]);
   });
 });
+
+describe('docs/reliability.md', () => {
+  const rows = [...read('docs/reliability.md').matchAll(/^\| (?:P\d+|all) \| .* \| `(test\/[^`]+)`: (.+) \|$/gm)];
+
+  test('names a test that exists for each promise that stands', () => {
+    expect(rows.length).toBeGreaterThan(10);
+    for (const [, file = '', title = ''] of rows) expect(read(file).replaceAll("\\'", "'"), file).toContain(title);
+  });
+});

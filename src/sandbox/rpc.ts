@@ -19,8 +19,11 @@ export function wireOf(request: Request, response: Response, over: Wire['over'])
   return {
     over,
     cut() {
-      if ('stream' in request) request.stream.session?.destroy();
-      else request.socket.destroy();
+      // Not within the parser's own callback: destroying a session there corrupts memory in Node 20.
+      setImmediate(() => {
+        if ('stream' in request) request.stream.session?.destroy();
+        else request.socket.destroy();
+      });
     },
     raw(status, headers, body) {
       (response as ServerResponse).writeHead(status, headers).end(body);
