@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createV1Postgres, pgClient } from '../src/adapters/v1-postgres/index.ts';
 import type { JobView } from '../src/job.ts';
+import { seededRandom } from '../src/sandbox/faults.ts';
 import { Secret } from '../src/secret.ts';
 import { type Change, check, type Figures } from './check.ts';
-import { seededRandom } from './random.ts';
 import { startWorld } from './world.ts';
 
 const { values } = parseArgs({

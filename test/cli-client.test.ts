@@ -223,7 +223,17 @@ describe('job', () => {
 });
 
 describe('import', () => {
-  const counts = { rejected: 0, finished: 0, set: 0, superseded: 0, stale: 0, failed: 0, expired: 0, canceled: 0 };
+  const counts = {
+    rejected: 0,
+    finished: 0,
+    set: 0,
+    unchanged: 0,
+    superseded: 0,
+    stale: 0,
+    failed: 0,
+    expired: 0,
+    canceled: 0,
+  };
   const times = { acceptedAt: '2026-01-01T00:00:00Z', expiresAt: '2026-01-04T00:00:00Z' };
   const running = { id: 'r1', org: 'o', state: 'running', received: 4, ...counts, ...times };
   const completed = { ...running, state: 'completed', finished: 4, set: 4, finishedAt: '2026-01-01T00:00:02Z' };

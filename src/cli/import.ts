@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { PassferryError } from '../errors.ts';
+import type { RunView } from '../ledger/runs.ts';
 import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
 import { connect, problemOf, withConnection } from './client.ts';
@@ -14,7 +15,6 @@ import { counted, note, parseDuration, printable, say, sayJson } from './output.
 import { progressDisplay } from './progress.ts';
 import type { Rejects, Source } from './rejects.ts';
 import { stampOf, writeRejects } from './rejects.ts';
-import type { ImportView } from './report.ts';
 import { notInEffect, printReport } from './report.ts';
 
 interface ImportOptions extends ConnectionOptions {
@@ -86,11 +86,7 @@ async function runImport(file: string, options: ImportOptions): Promise<number> 
     }
     const rejects = await collectRejects(api, view, options, source);
     printReport(view, key, rejects, options.json === true);
-    return view.canceled > 0 || view.state === 'cancelled'
-      ? exits.canceled
-      : notInEffect(view) > 0
-        ? exits.notInEffect
-        : exits.ok;
+    return view.canceled > 0 ? exits.canceled : notInEffect(view) > 0 ? exits.notInEffect : exits.ok;
   } catch (thrown) {
     if (interrupted.signal.aborted)
       throw cliError(exits.pending, `stopped watching; what was accepted goes on. Watch it: ${again}`);
@@ -136,9 +132,9 @@ async function upload(
   key: string,
   options: ImportOptions,
   signal: AbortSignal,
-): Promise<Pick<ImportView, 'id' | 'state' | 'received' | 'rejected'>> {
+): Promise<Pick<RunView, 'id' | 'state' | 'received' | 'rejected'>> {
   const format = source?.format ?? options.format ?? 'csv';
-  const reply = await api.request<ImportView>(
+  const reply = await api.request<RunView>(
     'POST',
     `/imports${options.changeRequired ? '' : '?noChangeRequired=true'}`,
     {
@@ -158,14 +154,14 @@ async function upload(
 }
 
 /** Polls until the import is over or the longest wait is; a producer that is away for a moment is waited for. */
-async function watch(api: ApiClient, id: string, options: ImportOptions, signal: AbortSignal): Promise<ImportView> {
+async function watch(api: ApiClient, id: string, options: ImportOptions, signal: AbortSignal): Promise<RunView> {
   const display = progressDisplay(options.quiet === true);
   const until = options.wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.wait;
   let lastAnswer = performance.now();
   try {
     for (let delay = 500; ; delay = nextDelay(delay)) {
       const reply = await api
-        .request<ImportView>('GET', `/imports/${encodeURIComponent(id)}`, { signal })
+        .request<RunView>('GET', `/imports/${encodeURIComponent(id)}`, { signal })
         .catch((thrown: CliError) => {
           if (signal.aborted || performance.now() - lastAnswer > patience) throw thrown;
           return undefined;
@@ -193,14 +189,14 @@ async function watch(api: ApiClient, id: string, options: ImportOptions, signal:
   }
 }
 
-const isOver = (view: ImportView) => view.state === 'completed' || view.state === 'cancelled';
+const isOver = (view: RunView) => view.state === 'completed';
 
 /** Rows that get an outcome: rejected ones never do. */
-const total = (view: ImportView) => Math.max(view.received - view.rejected, view.finished);
+const total = (view: RunView) => Math.max(view.received - view.rejected, view.finished);
 
 async function collectRejects(
   api: ApiClient,
-  view: ImportView,
+  view: RunView,
   options: ImportOptions,
   source: Source | undefined,
 ): Promise<Rejects> {

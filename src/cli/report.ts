@@ -1,26 +1,6 @@
+import type { RunView } from '../ledger/runs.ts';
 import { counted, duration, grouped, printable, say, sayJson } from './output.ts';
 import type { Rejects } from './rejects.ts';
-
-/** GET /imports/{id}. `received` counts every row that was read, the rejected ones among them. */
-export interface ImportView {
-  id: string;
-  org: string;
-  state: string;
-  received: number;
-  rejected: number;
-  finished: number;
-  set: number;
-  /** Already so; in effect like `set`. */
-  unchanged?: number;
-  superseded: number;
-  stale: number;
-  failed: number;
-  expired: number;
-  canceled: number;
-  acceptedAt: string;
-  expiresAt: string;
-  finishedAt?: string;
-}
 
 const explained = {
   rejected: 'could not be read or are not valid',
@@ -32,14 +12,14 @@ const explained = {
 } as const;
 
 /** Rows whose password is not the one in force. */
-export function notInEffect(view: ImportView): number {
+export function notInEffect(view: RunView): number {
   return (Object.keys(explained) as (keyof typeof explained)[]).reduce((sum, kind) => sum + (view[kind] ?? 0), 0);
 }
 
 /** The last word on an import: on stdout, as text or as one JSON object. What went wrong comes first. */
-export function printReport(view: ImportView, key: string, rejects: Rejects, json: boolean): void {
+export function printReport(view: RunView, key: string, rejects: Rejects, json: boolean): void {
   const missing = notInEffect(view);
-  const set = view.set + (view.unchanged ?? 0);
+  const set = view.set + view.unchanged;
   const ms = view.finishedAt ? Date.parse(view.finishedAt) - Date.parse(view.acceptedAt) : undefined;
   const rate = ms !== undefined && ms > 0 ? ((set + missing) / ms) * 1000 : undefined;
 

@@ -72,7 +72,7 @@ export function createFaults(seed: number): Faults {
 }
 
 /** mulberry32: small, and the same numbers for the same seed. */
-function seededRandom(seed: number): () => number {
+export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
