@@ -91,6 +91,7 @@ const workSchema = z.object({
   PASSFERRY_V2_SETTLE: duration.default(10 * units.s),
   PASSFERRY_PROTECTED_USERS: list.optional(),
   PASSFERRY_HEALTH_LISTEN: address.optional(),
+  PASSFERRY_HOLD_FILE: z.string().min(1).optional(),
 });
 
 export type Stages = z.infer<typeof stagesSchema>;

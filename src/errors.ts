@@ -66,14 +66,23 @@ export const reasons = {
   password_ill_formed: ['invalid_argument', 'The password holds half of a surrogate pair and cannot be encoded.'],
   idempotency_key_invalid: ['invalid_argument', 'The Idempotency-Key must have 1 to 255 visible ASCII characters.'],
   idempotency_key_reused: ['failed_precondition', 'This Idempotency-Key was used for another request.'],
+  idempotency_key_locked: [
+    'failed_precondition',
+    'This Idempotency-Key was used for too many other requests and answers nothing any more; use a new one.',
+  ],
   prefer_invalid: ['invalid_argument', 'The Prefer header cannot be understood.'],
   expires_invalid: ['invalid_argument', 'The expiry must lie between one second and 30 days.'],
+  hold_reason_invalid: [
+    'invalid_argument',
+    'The reason must have 1 to 200 characters, none of them a control character.',
+  ],
   // who the caller is
   auth_header_missing: ['unauthenticated', 'auth header missing'],
   route_unknown: ['not_found', 'Not Found'],
   method_not_allowed: ['unimplemented', 'Method Not Allowed'],
   job_unknown: ['not_found', 'There is no such job.'],
   run_unknown: ['not_found', 'There is no such run.'],
+  backend_unknown: ['not_found', 'There is no such backend.'],
   org_not_granted: ['permission_denied', 'The caller may not act in this organization.'],
   permission_missing: ['permission_denied', 'The caller lacks the permission for this.'],
   protected_user: [

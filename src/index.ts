@@ -5,7 +5,7 @@ import { readFingerprintKey, readJobKey, readPublicKeys } from './key-files.ts';
 import { redisKeys } from './keys.ts';
 import { createLog } from './log.ts';
 import { type Accepted, createProducer as compose } from './producer/producer.ts';
-import { parseSetPassword } from './producer/validate.ts';
+import { parseIdempotencyKey, parseSetPassword } from './producer/validate.ts';
 import { connectRedis } from './redis.ts';
 import { openBackends, work } from './work.ts';
 import type { PassferryWorker } from './worker/worker.ts';
@@ -71,7 +71,7 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
     async setPassword({ org, user, password, changeRequired = true, idempotencyKey, expiresInMs }) {
       const request = parseSetPassword({ password, noChangeRequired: !changeRequired }, org, user);
       return producer.setPassword(asker, request, {
-        ...(idempotencyKey !== undefined && { idempotencyKey }),
+        ...(idempotencyKey !== undefined && { idempotencyKey: parseIdempotencyKey(idempotencyKey) }),
         ...(expiresInMs !== undefined && { expiresInMs }),
       });
     },

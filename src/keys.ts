@@ -16,6 +16,8 @@ export interface Keys {
   /** Applied sequences and the lease of one user, within one organization. */
   user(org: string, user: string): string;
   dataKey(id: string): string;
+  /** A person's hold of a backend. */
+  hold(backend: string): string;
   run(runId: string): string;
   runRejects(runId: string): string;
 }
@@ -33,6 +35,7 @@ export function redisKeys(namespace: string): Keys {
     // The organization is part of the name: a wrong organization must not touch the lease of the right one (P5).
     user: (org, user) => `${tag}:user:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
     dataKey: (id) => `${tag}:data-key:${id}`,
+    hold: (backend) => `${tag}:hold:${backend}`,
     run: (runId) => `${tag}:run:${runId}`,
     runRejects: (runId) => `${tag}:run-rejects:${runId}`,
   };

@@ -11,6 +11,7 @@ import { dataKeyStore } from './ledger/data-keys.ts';
 import type { Log } from './log.ts';
 import { connectRedis } from './redis.ts';
 import { checkDurability } from './redis-check.ts';
+import { createLocalHold } from './worker/hold-file.ts';
 import { createWorker, type PassferryWorker } from './worker/worker.ts';
 
 export interface Backends {
@@ -53,6 +54,7 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
     shared.disconnect();
     throw error;
   });
+  const localHold = createLocalHold({ file: config.PASSFERRY_HOLD_FILE, log });
   const worker = createWorker({
     connect: () => connectRedis(target, 'worker'),
     keys,
@@ -68,6 +70,7 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
     ...(config.PASSFERRY_PROTECTED_USERS && { protectedUsers: new Set(config.PASSFERRY_PROTECTED_USERS) }),
     deadlineMs: config.PASSFERRY_V2_DEADLINE,
     settleMs: config.PASSFERRY_V2_SETTLE,
+    localHold,
     log,
   });
   const health = config.PASSFERRY_HEALTH_LISTEN ? healthServer(config.PASSFERRY_HEALTH_LISTEN, worker) : undefined;
@@ -76,6 +79,7 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
     async close() {
       health?.close();
       await worker.close();
+      localHold.close();
       shared.disconnect();
       await Promise.all(Object.values(backends).map((backend: Backend) => backend.close()));
     },

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { PassferryError } from '../errors.ts';
+import { registerHold } from './hold.ts';
 import { registerImport } from './import.ts';
 import { registerJob } from './job.ts';
 import { registerKeys } from './keys.ts';
@@ -27,6 +28,7 @@ registerServers(program);
 registerSet(program);
 registerJob(program);
 registerImport(program);
+registerHold(program);
 registerKeys(program);
 
 /** Commands that hash need the thread pool sized before the process starts. */

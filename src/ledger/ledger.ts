@@ -75,41 +75,75 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
       return (await redis.exists(keys.sequence)) === 1;
     },
 
-    /** Errors: `ledger_not_ready`, `idempotency_key_reused`. */
+    /**
+     * The job of this idempotency key: a new one, the one that was accepted before, or again a new one when that ended
+     * `expired`. Errors: `ledger_not_ready`, `idempotency_key_reused`, `idempotency_key_locked`.
+     */
     async reserve(request: {
       keyDigest: string;
+      /** The same under the previous job key, while that rotates. */
+      previousKeyDigest?: string;
       jobId: string;
+      /** `<id of its key>.<mac>` under the present key. */
       fingerprint: string;
+      /** The fingerprint under the key of that id; undefined when the key is gone. */
+      fingerprintUnder?: (keyId: string) => Promise<string | undefined>;
       caller: string;
       org: string;
       user: string;
       expiresInMs: number;
     }) {
-      const reply = (await run(
-        scripts.reserve,
-        [keys.idempotency(request.keyDigest), keys.job(request.jobId), keys.sequence, keys.open],
-        [
-          request.jobId,
-          request.fingerprint,
-          request.caller,
-          request.org,
-          request.user,
-          request.expiresInMs,
-          retentionMs,
-          keys.job(''),
-        ],
-      )) as string[];
-      const [kind, jobId, seq, acceptedAt, expiresAt, outcome, mac] = reply;
-      if (kind === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
-      if (kind === 'mismatch') throw new PassferryError('idempotency_key_reused');
-      return {
-        replayed: kind === 'same',
-        jobId: jobId as string,
-        seq: seq as string,
-        acceptedAt: Number(acceptedAt),
-        expiresAt: Number(expiresAt),
-        done: Boolean(outcome) && readOutcome(jobId as string, outcome as string, mac ?? null, null) !== undefined,
-      };
+      const previous = request.previousKeyDigest;
+      let compared = request.fingerprint;
+      let replaces = '';
+      for (;;) {
+        const reply = (await run(
+          scripts.reserve,
+          [
+            keys.idempotency(request.keyDigest),
+            keys.job(request.jobId),
+            keys.sequence,
+            keys.open,
+            ...(previous === undefined ? [] : [keys.idempotency(previous)]),
+          ],
+          [
+            request.jobId,
+            compared,
+            request.caller,
+            request.org,
+            request.user,
+            request.expiresInMs,
+            retentionMs,
+            keys.job(''),
+            replaces,
+            request.fingerprint,
+          ],
+        )) as string[];
+        const [kind, jobId, seq, acceptedAt, expiresAt, stored, mac] = reply;
+        if (kind === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
+        if (kind === 'locked') throw new PassferryError('idempotency_key_locked');
+        if (kind === 'mismatch') throw new PassferryError('idempotency_key_reused');
+        if (kind === 'other_key') {
+          const under = await request.fingerprintUnder?.(jobId as string);
+          // Not counted as a mismatch: without the key nobody learns whether it was one.
+          if (under === undefined) throw new PassferryError('idempotency_key_reused');
+          compared = under;
+          continue;
+        }
+        const outcome = stored ? readOutcome(jobId as string, stored, mac ?? null, null) : undefined;
+        if (outcome && isFailure(outcome) && outcome.code === 'expired') {
+          replaces = jobId as string;
+          continue;
+        }
+        return {
+          replayed: kind === 'same',
+          jobId: jobId as string,
+          seq: seq as string,
+          acceptedAt: Number(acceptedAt),
+          expiresAt: Number(expiresAt),
+          done: outcome !== undefined,
+        };
+      }
     },
 
     /** One block of sequences for a chunk of rows; a row that has a job already keeps its own. */

@@ -19,17 +19,28 @@ return text(floor)
 `;
 
 /**
- * KEYS idempotency, job, sequence, open · ARGV jobId, fingerprint, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix
- * → not_ready | {new|same|mismatch, jobId, seq, acceptedAt, expiresAt, outcome, mac}
+ * KEYS idempotency, job, sequence, open, idempotency under the previous job key (may lack) · ARGV jobId, fingerprint to
+ * compare, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix, replaces, fingerprint to store
+ * `replaces` is an expired job whose place under the key the new job takes; only if it still has it.
+ * → not_ready | locked | mismatch | {other_key, id} | {new|same, jobId, seq, acceptedAt, expiresAt, outcome, mac}
  */
 export const reserve = `${prelude}
 local known = redis.call('GET', KEYS[1])
+if not known and KEYS[5] then known = redis.call('GET', KEYS[5]) end
+local misses = '0'
 if known then
   local job = ARGV[8] .. known
-  local f = redis.call('HMGET', job, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome', 'outcomeMac')
+  local f = redis.call('HMGET', job, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome', 'outcomeMac', 'mismatches')
   if f[1] then
-    if f[1] ~= ARGV[2] then return {'mismatch', known} end
-    return {'same', known, f[2], f[3], f[4], f[5] or '', f[6] or ''}
+    misses = f[7] or '0'
+    if tonumber(misses) >= 5 then return {'locked'} end
+    local id = string.match(f[1], '^(.*)%.') or ''
+    if id ~= (string.match(ARGV[2], '^(.*)%.') or '') then return {'other_key', id} end
+    if f[1] ~= ARGV[2] then
+      redis.call('HINCRBY', job, 'mismatches', 1)
+      return {'mismatch'}
+    end
+    if known ~= ARGV[9] then return {'same', known, f[2], f[3], f[4], f[5] or '', f[6] or ''} end
   end
 end
 local last = redis.call('GET', KEYS[3])
@@ -40,7 +51,8 @@ local now = math.floor(us / 1000)
 local expires = now + tonumber(ARGV[6])
 redis.call('SET', KEYS[3], seq)
 redis.call('HSET', KEYS[2], 'caller', ARGV[3], 'org', ARGV[4], 'user', ARGV[5], 'seq', seq, 'acceptedAt', text(now),
-  'expiresAt', text(expires), 'fingerprint', ARGV[2], 'attempts', '0', 'starts', '0')
+  'expiresAt', text(expires), 'fingerprint', ARGV[10], 'attempts', '0', 'starts', '0')
+if misses ~= '0' then redis.call('HSET', KEYS[2], 'mismatches', misses) end
 local ttl = tonumber(ARGV[6]) + tonumber(ARGV[7]) + 86400000
 redis.call('PEXPIRE', KEYS[2], ttl)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ttl)

@@ -129,6 +129,12 @@ export function authorize(caller: Caller, org: string, permission: Permission): 
   throw new PassferryError('AUTH-5mWD2', { code: 'permission_denied', message: 'No matching permissions found' });
 }
 
+/** For what concerns every organization: `operate` with `*`. Error: `org_not_granted` (403), for whoever is known. */
+export function authorizeOperate(caller: Caller): void {
+  const list = Object.hasOwn(caller.grants, '*') ? caller.grants['*'] : undefined;
+  if (!list?.includes('operate')) throw new PassferryError('org_not_granted');
+}
+
 /** Header `x-zitadel-orgid` → the organization acted in. Error: `AUTH-Bs7Ds` when there is none of that name. */
 export function actingOrg(caller: Caller, header: string | undefined, exists: (org: string) => boolean): string {
   if (header === undefined || header === '') return caller.home;

@@ -1,5 +1,6 @@
 import { createHmac, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
+import type { FingerprintKey } from '../key-files.ts';
 import type { SetPasswordRequest } from './validate.ts';
 
 const stretch = promisify(scrypt) as (
@@ -18,11 +19,17 @@ export function keyDigest(key: Buffer, caller: string, org: string, idempotencyK
 
 /**
  * "Is it the same request?" without a hash of a password that could be guessed off line: an HMAC under a key that only
- * `serve` has, over the stretched password and the rest of the request (F60).
+ * `serve` has, over the stretched password and the rest of the request (F60). `<id of the key>.<base64url>`: the key
+ * changes every day, and a later request is compared under the key of the first.
  */
-export async function fingerprint(key: Buffer, caller: string, request: SetPasswordRequest): Promise<string> {
+export async function fingerprint(
+  { id, key }: FingerprintKey,
+  caller: string,
+  request: SetPasswordRequest,
+): Promise<string> {
   const scope = JSON.stringify([caller, request.org, request.user, request.changeRequired]);
   const salt = createHmac('sha256', key).update(`salt${scope}`).digest();
   const stretched = await stretch(request.password.bytes(), salt, 32, { N: 1024, r: 8, p: 1 });
-  return createHmac('sha256', key).update(scope).update(stretched).digest('base64url');
+  const mac = createHmac('sha256', key).update(scope).update(stretched).digest('base64url');
+  return `${id}.${mac}`;
 }

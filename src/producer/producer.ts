@@ -11,9 +11,11 @@ import {
   type SetPasswordData,
   type ToldOutcome,
 } from '../job.ts';
+import type { FingerprintKeys } from '../key-files.ts';
 import type { Keys } from '../keys.ts';
 import { dataKeyStore } from '../ledger/data-keys.ts';
 import { redisError } from '../ledger/evaluate.ts';
+import { createHolds } from '../ledger/holds.ts';
 import { createLedger } from '../ledger/ledger.ts';
 import { createRuns } from '../ledger/runs.ts';
 import { createSealer, type KeyPair } from '../seal.ts';
@@ -31,7 +33,7 @@ export interface ProducerOptions {
   keys: Keys;
   publicKeys: KeyPair[];
   jobKey: JobKey;
-  fingerprintKey: Buffer;
+  fingerprintKey: FingerprintKeys;
   retentionMs: number;
 }
 
@@ -78,7 +80,7 @@ const jobOptions = {
 
 /** Checks nothing and knows no backend: reserves, seals, signs, stores. */
 export function createProducer(options: ProducerOptions) {
-  const { redis, keys, jobKey } = options;
+  const { redis, keys, jobKey, fingerprintKey } = options;
   const ledger = createLedger({ redis, keys, jobKey, retentionMs: options.retentionMs });
   const runs = createRuns(redis, keys, options.retentionMs);
   const seal = createSealer(options.publicKeys, jobKey, dataKeyStore(redis, keys));
@@ -91,6 +93,10 @@ export function createProducer(options: ProducerOptions) {
       return [key, queue];
     }),
   ) as Record<QueueName, Queue>;
+
+  // A key must also go with its window while nobody sends anything.
+  const rotation = setInterval(() => fingerprintKey.current(options.retentionMs), 3_600_000);
+  rotation.unref();
 
   /** Job data: sealed, then signed as a whole. */
   async function makeData(
@@ -118,19 +124,25 @@ export function createProducer(options: ProducerOptions) {
 
   /**
    * Accepts one request: when this returns, the job is stored (P1). Errors: `accept_unknown` (send again with the key that
-   * is returned), `ledger_not_ready`, `idempotency_key_reused`, `redis_down`.
+   * is returned), `ledger_not_ready`, `idempotency_key_reused`, `idempotency_key_locked`.
    */
   async function setPassword(
     asker: Asker,
     request: SetPasswordRequest,
     { idempotencyKey = makeIdempotencyKey(), expiresInMs = asyncExpiryMs } = {},
   ): Promise<Accepted> {
+    const digest = (key: Buffer) => keyDigest(key, asker.caller, request.org, idempotencyKey);
     let reserved: Awaited<ReturnType<typeof ledger.reserve>>;
     try {
       reserved = await ledger.reserve({
-        keyDigest: keyDigest(jobKey.current, asker.caller, request.org, idempotencyKey),
+        keyDigest: digest(jobKey.current),
+        ...(jobKey.previous && { previousKeyDigest: digest(jobKey.previous) }),
         jobId: makeJobId(jobKey.current, request.org),
-        fingerprint: await fingerprint(options.fingerprintKey, asker.caller, request),
+        fingerprint: await fingerprint(fingerprintKey.current(options.retentionMs), asker.caller, request),
+        fingerprintUnder: async (id) => {
+          const key = fingerprintKey.find(id);
+          return key && fingerprint(key, asker.caller, request);
+        },
         caller: asker.caller,
         org: request.org,
         user: request.user,
@@ -209,12 +221,14 @@ export function createProducer(options: ProducerOptions) {
     setPassword,
     addRows,
     runs,
+    holds: createHolds(redis, keys, jobKey),
     runId: (caller: string, org: string, key: string) => makeRunId(jobKey.current, caller, org, key),
     view,
     wait: waiters.wait,
     isReady: () => ledger.isReady(),
     ping: () => redis.ping(),
     async close() {
+      clearInterval(rotation);
       await waiters.close();
       await Promise.all(Object.values(queues).map((queue) => queue.close().catch(() => {})));
       redis.disconnect();

@@ -15,14 +15,16 @@ import {
   type SetPasswordData,
 } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import { createHolds } from '../ledger/holds.ts';
 import { createLedger } from '../ledger/ledger.ts';
 import type { Log } from '../log.ts';
 import { createOpener, type DataKeyStore, type KeyPair } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
 import { trace } from '../trace.ts';
-import { type Backoff, createBackoff } from './backoff.ts';
 import { withDeadline } from './deadline.ts';
-import { createGate, type Gate } from './gate.ts';
+import type { LocalHold } from './hold-file.ts';
+import { createHolding } from './holding.ts';
+import { createLane, type Lane } from './lane.ts';
 import { setPassword } from './set-password.ts';
 import { leader, type Stages, stageOf } from './stage.ts';
 import { startSweeper } from './sweep.ts';
@@ -38,6 +40,10 @@ export interface WorkerOptions {
   backends: Partial<Record<BackendName, { backend: Backend; limit: number }>>;
   stages: Stages;
   protectedUsers?: ReadonlySet<string>;
+  /** A hold that needs neither API nor Redis. Default none. */
+  localHold?: LocalHold;
+  /** How often a backend that refuses our credentials is tried, ms. Default 30,000. */
+  probeMs?: number;
   log: Log;
   /** Longest time of one backend call, ms. Default 20,000. */
   deadlineMs?: number;
@@ -56,12 +62,6 @@ export interface PassferryWorker {
   close(): Promise<void>;
 }
 
-interface Lane {
-  backend: Backend;
-  gate: Gate;
-  backoff: Backoff;
-}
-
 /** Recovery after a kill: lock and stall check together, about 15 s at most (F27). */
 const lockMs = 10_000;
 const stallCheckMs = 4_000;
@@ -73,20 +73,17 @@ const organizationMs = 60_000;
 
 /** Takes jobs, calls the handler, and settles: the one place that turns an ending into a queue operation. */
 export function createWorker(options: WorkerOptions): PassferryWorker {
-  const { keys, jobKey, log, deadlineMs = 20_000, settleMs = 10_000, closeMs = 25_000 } = options;
+  const { keys, jobKey, log, deadlineMs = 20_000, settleMs = 10_000, closeMs = 25_000, probeMs = 30_000 } = options;
   const redis = options.connect();
   const ledger = createLedger({ redis, keys, jobKey, retentionMs: options.retentionMs }, (what, jobId) => {
     log.error({ what, jobId }, 'a record in Redis is not signed by us and counts as absent');
     trace('ledger:forged', { jobId, reason: what });
   });
   const open = createOpener(options.privateKeys, jobKey, options.dataKeys);
+  const holding = createHolding(createHolds(redis, keys, jobKey), options.localHold, log);
   const lanes: Partial<Record<BackendName, Lane>> = {};
   for (const [name, entry] of Object.entries(options.backends)) {
-    lanes[name as BackendName] = {
-      backend: entry.backend,
-      gate: createGate(entry.limit),
-      backoff: createBackoff(),
-    };
+    lanes[name as BackendName] = createLane(entry, holding, log, probeMs);
   }
   const stopping = new AbortController();
   let finished = 0;
@@ -119,10 +116,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       log.error({ jobId: data.jobId, org: data.org }, 'no backend is configured for the stage of this organization');
       return putOff(organizationMs, 'held');
     }
-    const pause = lane.backoff.waitMs();
-    if (pause > 0) return putOff(pause * (1 + Math.random() / 4), lane.backoff.reason() ?? 'held');
-
     const leaseToken = randomUUID();
+    const wait = Date.now() < data.expiresAt ? await lane.mustWait(data.org) : undefined;
+    if (wait) {
+      // So that whoever asks is told why; the lease of whoever has it stays.
+      await ledger.release(data, leaseToken, wait.reason).catch(() => {});
+      return putOff(wait.ms, wait.reason);
+    }
+
     let leave = () => {};
     try {
       leave = await lane.gate.enter(queue, signal);
@@ -135,7 +136,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
         conclude(data, begun, leaseToken, lane, until),
       );
       // Only an answer of the backend ends its pause; an expiry says nothing about it.
-      if (begun.kind === 'go') lane.backoff.succeeded();
+      if (begun.kind === 'go') lane.worked(data.org);
       finished++;
       lastAt = Date.now();
       trace('job:committed', { jobId: data.jobId, backend });
@@ -143,9 +144,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     } catch (thrown) {
       if (thrown instanceof DelayedError || thrown instanceof UnrecoverableError) throw thrown;
       const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
-      let wait = 0;
-      if (error.scope === 'organization') wait = organizationMs;
-      else if (!signal.aborted && error.reason !== 'lease_lost') wait = lane.backoff.failed(error);
+      const wait = signal.aborted ? 0 : lane.waitAfter(error, data.org);
       log.warn({ jobId: data.jobId, backend: lane.backend.name, waitMs: Math.round(wait), err: error }, 'job put off');
       // Without Redis the lease ends by itself.
       await ledger.release(data, leaseToken, error.reason).catch(() => {});
@@ -233,7 +232,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       finished,
       lastAt,
       waitingFor: Object.fromEntries(
-        Object.entries(lanes).flatMap(([name, lane]) => (lane.backoff.reason() ? [[name, lane.backoff.reason()]] : [])),
+        Object.entries(lanes).flatMap(([name, lane]) => (lane.whyWaiting() ? [[name, lane.whyWaiting()]] : [])),
       ),
     }),
     async close() {

@@ -14,6 +14,7 @@ const statusOf: Record<string, number> = {
   body_too_large: 413,
   media_type_unsupported: 415,
   idempotency_key_reused: 422,
+  idempotency_key_locked: 422,
   method_not_allowed: 405,
 };
 

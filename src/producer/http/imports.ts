@@ -5,8 +5,7 @@ import { isRunId } from '../../ids.ts';
 import { actingOrg, authorize, type Caller, isGranted } from '../callers.ts';
 import { importRows } from '../import/import.ts';
 import { parseIdempotencyKey } from '../validate.ts';
-import type { HttpDeps } from './server.ts';
-import { header } from './v1.ts';
+import { type HttpDeps, header } from './deps.ts';
 
 const formats: Record<string, 'csv' | 'ndjson'> = {
   'text/csv': 'csv',

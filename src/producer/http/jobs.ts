@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { PassferryError } from '../../errors.ts';
 import { isJobId } from '../../ids.ts';
 import { isGranted } from '../callers.ts';
-import type { HttpDeps } from './server.ts';
+import type { HttpDeps } from './deps.ts';
 
 /** `GET /jobs/{id}`. What is not granted looks like what does not exist (P5). */
 export function registerJobs(app: FastifyInstance, { producer, callers }: HttpDeps): void {

@@ -1,24 +1,11 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { PassferryError } from '../../errors.ts';
-import type { Log } from '../../log.ts';
-import type { Callers } from '../callers.ts';
-import type { Producer } from '../producer.ts';
+import type { HttpDeps } from './deps.ts';
 import { problem, v1Error } from './errors.ts';
+import { registerHolds } from './holds.ts';
 import { registerImports } from './imports.ts';
 import { registerJobs } from './jobs.ts';
 import { registerV1 } from './v1.ts';
-
-export interface HttpDeps {
-  producer: Producer;
-  callers: Callers;
-  /** Is an organization of this id known: configured, granted or staged? */
-  orgExists: (org: string) => boolean;
-  /** How long a synchronous call waits for its outcome, ms. */
-  waitMs: number;
-  log: Log;
-  /** Fires when the server closes: nobody is kept waiting. */
-  closing: AbortSignal;
-}
 
 const bodyLimit = 64 * 1024;
 
@@ -56,6 +43,7 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   registerV1(app, deps);
   registerJobs(app, deps);
   registerImports(app, deps);
+  registerHolds(app, deps);
 
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
@@ -74,7 +62,7 @@ function isV1Path(url: string): boolean {
 }
 
 function isOwnPath(url: string): boolean {
-  return /^\/(jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|healthz|readyz)(\?|$)/.test(url);
+  return /^\/(jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|healthz|readyz)(\?|$)/.test(url);
 }
 
 function translate(thrown: Error & { code?: string; statusCode?: number }): PassferryError {

@@ -5,9 +5,9 @@ import { isFailure, type Outcome } from '../../job.ts';
 import { actingOrg, authorize, isGranted } from '../callers.ts';
 import { type Accepted, asyncExpiryMs } from '../producer.ts';
 import { parseIdempotencyKey, parseSetPassword } from '../validate.ts';
+import { type HttpDeps, header } from './deps.ts';
 import { v1Error } from './errors.ts';
 import { parsePrefer } from './prefer.ts';
-import type { HttpDeps } from './server.ts';
 
 const syncExpiryMs = 15 * 60_000;
 
@@ -17,6 +17,10 @@ export function registerV1(app: FastifyInstance, deps: HttpDeps): void {
     scope.removeAllContentTypeParsers();
     // ZITADEL's gateway reads every content type as JSON.
     scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+    // Made before anything is stored, and told on errors too: after a lost reply the caller can name the request (P1).
+    scope.addHook('onRequest', async (request, reply) => {
+      if (header(request, 'idempotency-key') === undefined) reply.header('idempotency-key', makeIdempotencyKey());
+    });
     for (const path of ['/management/v1/users/:userId/password', '/users/:userId/password']) {
       scope.post<{ Params: { userId: string } }>(path, (request, reply) => setPassword(request, reply, deps));
     }
@@ -34,14 +38,14 @@ async function setPassword(
     const caller = callers.authenticate(request.headers.authorization);
     const org = actingOrg(caller, header(request, 'x-zitadel-orgid'), orgExists);
     authorize(caller, org, 'set');
-    const key = header(request, 'idempotency-key');
-    // Made before anything is stored, and told on errors too: after a lost reply the caller can name the request (P1).
-    const idempotencyKey = key === undefined ? makeIdempotencyKey() : parseIdempotencyKey(key);
+    const sentKey = header(request, 'idempotency-key');
+    const idempotencyKey =
+      sentKey === undefined ? String(reply.getHeader('idempotency-key')) : parseIdempotencyKey(sentKey);
+    reply.header('idempotency-key', idempotencyKey);
     const expiresInMs = parseExpiresIn(header(request, 'passferry-expires-in'));
     const prefer = parsePrefer(header(request, 'prefer'));
     const setRequest = parseSetPassword(body, org, request.params.userId);
 
-    reply.header('idempotency-key', idempotencyKey);
     const asker = { caller: caller.name, admin: isGranted(caller, org, 'admin') };
     const accepted: Accepted = await producer.setPassword(asker, setRequest, {
       idempotencyKey,
@@ -107,9 +111,4 @@ function parseJson(body: unknown): unknown {
   } catch {
     throw new PassferryError('body_not_json');
   }
-}
-
-export function header(request: FastifyRequest, name: string): string | undefined {
-  const value = request.headers[name];
-  return Array.isArray(value) ? value[0] : value;
 }

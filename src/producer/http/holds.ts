@@ -1,0 +1,54 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { PassferryError } from '../../errors.ts';
+import { isBackendName } from '../../ledger/holds.ts';
+import { authorizeOperate } from '../callers.ts';
+import type { HttpDeps } from './deps.ts';
+
+const longestReason = 200;
+
+/** `GET /holds`, `PUT /holds/{backend}`, `DELETE /holds/{backend}`: who holds a backend and why. Needs `operate`. */
+export function registerHolds(app: FastifyInstance, { producer, callers }: HttpDeps): void {
+  function operator(request: FastifyRequest): string {
+    const caller = callers.authenticate(request.headers.authorization);
+    authorizeOperate(caller);
+    return caller.name;
+  }
+
+  app.get('/holds', async (request) => {
+    operator(request);
+    const found = await producer.holds.all();
+    if (found.forged.length > 0) request.log.error(found, 'a hold in Redis is not signed by us and counts as absent');
+    return found;
+  });
+
+  app.put<{ Params: { backend: string } }>('/holds/:backend', async (request) => {
+    const by = operator(request);
+    const backend = parseBackend(request.params.backend);
+    const hold = await producer.holds.put(backend, parseReason(request.body), by);
+    request.log.info({ backend, by, reason: hold.reason }, 'held by a person');
+    return hold;
+  });
+
+  app.delete<{ Params: { backend: string } }>('/holds/:backend', async (request) => {
+    const by = operator(request);
+    const backend = parseBackend(request.params.backend);
+    const hold = await producer.holds.lift(backend);
+    request.log.info({ backend, by, ...(hold && { heldBy: hold.by, reason: hold.reason }) }, 'released by a person');
+    return { backend, released: hold !== undefined };
+  });
+}
+
+function parseBackend(name: string) {
+  if (!isBackendName(name)) throw new PassferryError('backend_unknown');
+  return name;
+}
+
+function parseReason(body: unknown): string {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new PassferryError('body_not_object');
+  const { reason } = body as { reason?: unknown };
+  const text = typeof reason === 'string' ? reason.trim() : '';
+  if (text === '' || text.length > longestReason || /[\p{Cc}\p{Cs}]/u.test(text)) {
+    throw new PassferryError('hold_reason_invalid', { fields: [{ field: 'reason', reason: 'hold_reason_invalid' }] });
+  }
+  return text;
+}

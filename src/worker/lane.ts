@@ -1,0 +1,76 @@
+import type { Backend } from '../adapters/port.ts';
+import type { PassferryError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { createBackoff } from './backoff.ts';
+import { createGate } from './gate.ts';
+import type { Holding } from './holding.ts';
+import { createOrganizationPauses, createPause } from './pause.ts';
+
+const organizationFirstMs = 60_000;
+const organizationLongestMs = 10 * 60_000;
+/** A fault that is not the backend's: nothing else waits for it. */
+const otherMs = 1_000;
+/** Faults that say something of the whole backend and pass by themselves. */
+const backingOff = new Set(['backend_down', 'backend_timeout', 'backend_limited', 'backend_error']);
+
+export type Lane = ReturnType<typeof createLane>;
+
+/** The way to one backend: how much goes at once, and everything that can make it wait. */
+export function createLane(
+  { backend: bare, limit }: { backend: Backend; limit: number },
+  holding: Holding,
+  log: Log,
+  probeMs: number,
+) {
+  const { name: backend } = bare;
+  const backoff = createBackoff();
+  /** Our credentials are refused: one job in a while tries. */
+  const unauthenticated = createPause(probeMs, probeMs);
+  /** Organizations in which we lack the permission; the others go on. */
+  const forbidden = createOrganizationPauses(organizationFirstMs, organizationLongestMs);
+
+  return {
+    backend: holding.guard(bare),
+    gate: createGate(limit),
+
+    /** Before a start: a person's hold, then what the worker found out by itself. Undefined: go. */
+    async mustWait(org: string): Promise<{ ms: number; reason: string } | undefined> {
+      if (await holding.held(backend)) return { ms: holding.askAgainMs(), reason: 'held' };
+      const backoffMs = backoff.waitMs() * (1 + Math.random() / 4);
+      if (backoffMs > 0) return { ms: backoffMs, reason: backoff.reason() ?? 'held' };
+      const forbiddenMs = forbidden.waitMs(org);
+      if (forbiddenMs > 0) return { ms: forbiddenMs, reason: 'backend_forbidden' };
+      const ms = unauthenticated.waitMs();
+      return ms > 0 ? { ms, reason: 'backend_unauthenticated' } : undefined;
+    },
+
+    /** After a fault: how long its job waits, ms. What a hold or a repair ends is no case for the backoff. */
+    waitAfter(error: PassferryError, org: string): number {
+      const { reason } = error;
+      if (reason === 'held') return holding.askAgainMs();
+      if (reason === 'lease_lost') return 0;
+      if (error.scope === 'organization') {
+        log.info({ by: 'worker', backend, org, reason }, 'the organization waits');
+        return forbidden.failed(org);
+      }
+      if (reason === 'backend_unauthenticated') {
+        if (!unauthenticated.paused) log.info({ by: 'worker', backend, reason }, 'the backend waits');
+        return unauthenticated.failed();
+      }
+      return backingOff.has(reason) ? backoff.failed(error) : otherMs;
+    },
+
+    /** An answer of the backend ends its pauses. */
+    worked(org: string): void {
+      backoff.succeeded();
+      if (unauthenticated.succeeded()) log.info({ by: 'worker', backend }, 'our credentials work again');
+      if (forbidden.succeeded(org)) log.info({ by: 'worker', backend, org }, 'the organization works again');
+    },
+
+    /** Why it gets nothing now, for health. */
+    whyWaiting(): string | undefined {
+      if (holding.seen(backend)) return 'held';
+      return unauthenticated.paused ? 'backend_unauthenticated' : backoff.reason();
+    },
+  };
+}
