@@ -210,6 +210,14 @@ describe('v1 on PostgreSQL', () => {
     await Promise.all(stores.map((store) => store.close()));
   });
 
+  it('tells a refused login of our own apart from an outage', async () => {
+    const url = new URL(postgres.url);
+    url.username = 'nobody-knows-this-role';
+    const sql = pgClient(url.href);
+    expect(await errorOf(sql.query('select 1'))).toMatchObject({ reason: 'backend_unauthenticated', scope: 'backend' });
+    await sql.close();
+  });
+
   it.each([3, 32, 10.5])('refuses the cost %d', async (bcryptCost) =>
     expect((await errorOf(createV1Postgres({ sql: fixture.sql, bcryptCost }))).reason).toBe('config_invalid'),
   );

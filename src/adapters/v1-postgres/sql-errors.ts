@@ -36,6 +36,8 @@ export function sqlError(thrown: unknown, effect: Effect): PassferryError {
 function reasonOf(code: string | undefined, message: string): Reason {
   if (code === undefined) return /timeout/i.test(message) ? 'backend_timeout' : 'backend_down';
   if (timeouts.has(code)) return 'backend_timeout';
+  // Class 28: our own login is refused, which no retry repairs.
+  if (/^28[0-9A-Z]{3}$/.test(code)) return 'backend_unauthenticated';
   // Anything but a SQLSTATE (those have digits) comes from the network: ECONNREFUSED, ENOTFOUND, EPIPE …
   return down.test(code) || !/^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? 'backend_down' : 'backend_error';
 }
