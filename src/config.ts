@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { PassferryError } from './errors.ts';
 
@@ -56,6 +56,8 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ''),
 );
 
+const insecureNames = ['redis', 'sql', 'v2', 'listen', 'durability'] as const;
+
 const common = {
   PASSFERRY_REDIS_URL: url('redis:', 'rediss:'),
   PASSFERRY_NAMESPACE: z
@@ -68,7 +70,11 @@ const common = {
     .union([stage.transform((name) => ({ default: name, organizations: {} })), json(stagesSchema)])
     .default({ default: 'v1', organizations: {} }),
   PASSFERRY_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info'),
-  PASSFERRY_ALLOW_INSECURE: list.default([]),
+  PASSFERRY_ALLOW_INSECURE: list
+    .refine((names) => names.every((name) => (insecureNames as readonly string[]).includes(name)), {
+      message: `takes ${insecureNames.join(', ')}`,
+    })
+    .default([]),
 };
 
 const serveSchema = z.object({
@@ -103,7 +109,7 @@ export type WorkConfig = Readonly<Omit<z.infer<typeof workSchema>, 'PASSFERRY_ST
 export type Environment = Record<string, string | undefined>;
 
 /** What may be refused for being unsafe, by name in PASSFERRY_ALLOW_INSECURE. */
-export type InsecureName = 'redis' | 'sql' | 'v2' | 'listen' | 'durability';
+export type InsecureName = (typeof insecureNames)[number];
 
 export function loadServeConfig(env: Environment): ServeConfig {
   return load(serveSchema, env, (config) => [
@@ -140,6 +146,7 @@ export function allows(config: { PASSFERRY_ALLOW_INSECURE: string[] }, name: Ins
 function load<T extends z.ZodType>(schema: T, env: Environment, more: (config: z.infer<T>) => string[]): z.infer<T> {
   const problems: string[] = [];
   const given = withFiles(env, problems);
+  problems.push(...missingFiles(given, schema));
   const parsed = schema.safeParse(given);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
@@ -171,6 +178,14 @@ function withFiles(env: Environment, problems: string[]): Environment {
     }
   }
   return given;
+}
+
+/** Files that a setting names and that are not there; said together with everything else. */
+function missingFiles(given: Environment, schema: z.ZodType): string[] {
+  const takes = (name: string) => name in ((schema as unknown as { shape: object }).shape ?? {});
+  return ['PASSFERRY_CALLERS_FILE', 'PASSFERRY_KEYS_DIR', 'PASSFERRY_V2_TOKEN_FILE']
+    .filter((name) => takes(name) && given[name] !== undefined && !existsSync(given[name]))
+    .map((name) => `${name} names something that does not exist`);
 }
 
 function stageProblems(config: WorkConfig): string[] {

@@ -6,7 +6,7 @@ import { redisKeys } from './keys.ts';
 import { createLog } from './log.ts';
 import { type Accepted, createProducer as compose } from './producer/producer.ts';
 import { parseIdempotencyKey, parseSetPassword } from './producer/validate.ts';
-import { connectRedis } from './redis.ts';
+import { checkRedisUrl, connectRedis, ready } from './redis.ts';
 import { openBackends, work } from './work.ts';
 import type { PassferryWorker } from './worker/worker.ts';
 
@@ -52,18 +52,24 @@ export interface ProducerHandle {
   close(): Promise<void>;
 }
 
-/** Enqueues set-password jobs from your own process. */
+/**
+ * Enqueues set-password jobs from your own process. Errors: `config_invalid` (address or key files), `redis_down` when Redis
+ * does not answer within 5 s.
+ */
 export async function createProducer(options: ProducerOptions): Promise<ProducerHandle> {
-  const target = { url: options.redisUrl };
+  const target = { url: checkRedisUrl(options.redisUrl) };
+  const publicKeys = readPublicKeys(options.keysDir);
+  const jobKey = readJobKey(options.keysDir);
+  const fingerprintKey = readFingerprintKey(options.keysDir);
   const redis = connectRedis(target, 'producer');
-  await new Promise<void>((resolve) => redis.once('ready', () => resolve()));
+  await ready(redis);
   const producer = compose({
     redis,
     connectEvents: () => connectRedis(target, 'worker'),
     keys: redisKeys(options.namespace ?? 'passferry'),
-    publicKeys: readPublicKeys(options.keysDir),
-    jobKey: readJobKey(options.keysDir),
-    fingerprintKey: readFingerprintKey(options.keysDir),
+    publicKeys,
+    jobKey,
+    fingerprintKey,
     retentionMs: options.retentionMs ?? 7 * 86_400_000,
   });
   const asker = { caller: options.caller ?? 'library', admin: options.admin ?? false };

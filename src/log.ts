@@ -27,9 +27,11 @@ export function describeError(thrown: unknown): object {
 function classOf(thrown: unknown): object {
   if (!(thrown instanceof Error)) return { kind: typeof thrown };
   const code = (thrown as { code?: unknown }).code;
+  // Only frames: a text of several lines stands in the stack too.
   const where = thrown.stack
     ?.split('\n')
-    .slice(1, 4)
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, 3)
     .map((line) => line.trim());
   return { kind: thrown.constructor.name, ...(typeof code === 'string' && { code }), ...(where && { where }) };
 }

@@ -1,4 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis';
+import { PassferryError } from './errors.ts';
 
 /**
  * Two presets (principle: a producer fails fast and recovers, a worker waits). Both re-send after a reconnect, which is
@@ -27,4 +28,27 @@ export function connectRedis(target: RedisTarget, kind: ConnectionKind): Redis {
   redis.on('close', () => target.onState?.('closed'));
   redis.on('error', (error: Error & { code?: string }) => target.onState?.('error', error.code));
   return redis;
+}
+
+/** Error: `config_invalid`. Anything else ioredis would take for a socket path and wait for ever. */
+export function checkRedisUrl(url: string): string {
+  if (URL.canParse(url) && /^rediss?:$/.test(new URL(url).protocol)) return url;
+  throw new PassferryError('config_invalid', { message: 'The Redis address must be a redis:// or rediss:// URL.' });
+}
+
+const readyMs = 5_000;
+
+/** Resolves when commands can be sent; error `redis_down` after 5 s, and the connection is given up. */
+export async function ready(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      redis.disconnect();
+      reject(new PassferryError('redis_down', { scope: 'backend' }));
+    }, readyMs);
+    redis.once('ready', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }

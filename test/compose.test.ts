@@ -141,6 +141,9 @@ describe('docker-compose.yml', () => {
           .map(([name, value]) => [name, String(value).replace(/^\$\{\w+:-(.*)\}$/, '$1')]),
       ),
       PASSFERRY_REDIS_URL: 'redis://:0123@redis:6379',
+      // Whatever is there: the containers' own paths are checked above.
+      PASSFERRY_KEYS_DIR: path('test'),
+      PASSFERRY_CALLERS_FILE: path('package.json'),
       ...extra,
     });
     expect(loadServeConfig(settings(serve, {})).PASSFERRY_STAGES.default).toBe('v1');

@@ -7,12 +7,12 @@ import { tempDir } from './kit/files.ts';
 
 const serve: Environment = {
   PASSFERRY_REDIS_URL: 'redis://127.0.0.1:6379',
-  PASSFERRY_KEYS_DIR: 'keys',
-  PASSFERRY_CALLERS_FILE: 'callers.json',
+  PASSFERRY_KEYS_DIR: 'test',
+  PASSFERRY_CALLERS_FILE: 'package.json',
 };
 const work: Environment = {
   PASSFERRY_REDIS_URL: 'redis://localhost:6379',
-  PASSFERRY_KEYS_DIR: 'keys',
+  PASSFERRY_KEYS_DIR: 'test',
   PASSFERRY_V1_URL: 'postgres://localhost/z',
 };
 
@@ -50,6 +50,18 @@ test('what is not given has its default, and the value is frozen', () => {
 test('an empty value is none, and foreign names are not read', () => {
   expect(ofServe({ PASSFERRY_LISTEN: '', HOME: '/', REDIS_URL: 'x' })).toEqual([]);
   expect(ofServe({ PASSFERRY_KEYS_DIR: '' })).toEqual(['PASSFERRY_KEYS_DIR is required']);
+});
+
+test('files that are not there are told with everything else, and unknown names of what is allowed', () => {
+  const told = ofServe({
+    PASSFERRY_LISTEN: 'x',
+    PASSFERRY_KEYS_DIR: '/nowhere/keys',
+    PASSFERRY_CALLERS_FILE: '/nowhere/callers.json',
+    PASSFERRY_ALLOW_INSECURE: 'foo',
+  });
+  const names = ['PASSFERRY_ALLOW_INSECURE', 'PASSFERRY_CALLERS_FILE', 'PASSFERRY_KEYS_DIR', 'PASSFERRY_LISTEN'];
+  expect(told.map((line) => line.split(' ')[0]).sort()).toEqual(names);
+  expect(told.join()).not.toContain('nowhere');
 });
 
 test('all problems come together and no value is echoed', () => {

@@ -55,8 +55,9 @@ describe('docs/configuration.md', () => {
   );
   const schema = [...namesIn(read('src/config.ts'))].filter((name) => !name.endsWith('_FILE'));
 
-  const base = { PASSFERRY_REDIS_URL: 'redis://127.0.0.1', PASSFERRY_KEYS_DIR: 'keys' };
-  const serve = (more = {}) => loadServeConfig({ ...base, PASSFERRY_CALLERS_FILE: 'callers', ...more });
+  const base = { PASSFERRY_REDIS_URL: 'redis://127.0.0.1', PASSFERRY_KEYS_DIR: root };
+  const serve = (more = {}) =>
+    loadServeConfig({ ...base, PASSFERRY_CALLERS_FILE: join(root, 'package.json'), ...more });
   const work = (more = {}) => loadWorkConfig({ ...base, PASSFERRY_V1_URL: 'postgres://127.0.0.1/v1', ...more });
 
   /** Is the value of `name` taken from the file that `name_FILE` names? */

@@ -73,7 +73,13 @@ test('sequences rise strictly, above 2^50 too, and after the counter was lost', 
 
 test('begin: go, busy for another job of the user, then done', async () => {
   const { ledger, begin } = fresh();
-  expect(await begin(job(1))).toEqual({ kind: 'go', starts: 1, attempt: undefined, applied: undefined });
+  expect(await begin(job(1))).toEqual({
+    kind: 'go',
+    starts: 1,
+    attempt: undefined,
+    applied: undefined,
+    now: expect.any(Number),
+  });
   expect(await begin(job(2))).toMatchObject({ kind: 'busy', waitMs: expect.any(Number) });
   expect(await begin(job(3, { user: 'other' }))).toMatchObject({ kind: 'go' });
   expect(await begin(job(4, { org: 'other' }))).toMatchObject({ kind: 'go' });

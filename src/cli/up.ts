@@ -69,6 +69,8 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     releases.push(() => sandbox.close());
 
     const shared = {
+      // Another address than loopback only when that is said twice: --listen, and PASSFERRY_ALLOW_INSECURE=listen.
+      PASSFERRY_ALLOW_INSECURE: process.env.PASSFERRY_ALLOW_INSECURE,
       PASSFERRY_REDIS_URL: redisUrl ?? redis?.url,
       PASSFERRY_KEYS_DIR: keysDir,
       PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { [sampleOrgs.v2]: 'v2' } }),

@@ -36,7 +36,13 @@ export type Begun =
   | { kind: 'superseded' }
   | { kind: 'expired' }
   | { kind: 'canceled' }
-  | { kind: 'go'; starts: number; attempt: OpenAttempt | undefined; applied: Applied | undefined };
+  | {
+      kind: 'go';
+      starts: number;
+      attempt: OpenAttempt | undefined;
+      applied: Applied | undefined /** Redis time, ms. */;
+      now: number;
+    };
 
 /** An open attempt of another job blocks its user this much longer than its deadline: time to be settled by its own job. */
 const settleGraceMs = 30_000;
@@ -169,6 +175,7 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
         ],
       )) as string[];
       if (reply[0] === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
+      if (reply[0] === 'mismatch') throw new PassferryError('idempotency_key_reused');
       return rows.map((row, i) => {
         const [seq, acceptedAt, done] = (reply[i] as string).split(':');
         return { ...row, seq: seq as string, acceptedAt: Number(acceptedAt), done: done === '1' };
@@ -225,6 +232,7 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
             starts: Number(reply[1]),
             attempt: parseAttempt(reply[2] as string),
             applied: reply[3] ? readApplied(data, options.backend, reply[3]) : undefined,
+            now: Number(reply[4]),
           };
       }
     },

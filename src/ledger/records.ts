@@ -54,9 +54,9 @@ export function createRecords(redis: Redis, keys: Keys, jobKey: JobKey, onForged
     },
 
     /** Open jobs whose expiry has passed by `graceMs`, oldest first. */
-    async overdue(limit: number, graceMs: number): Promise<JobRecord[]> {
+    async overdue(limit: number, graceMs: number, offset = 0): Promise<JobRecord[]> {
       const [seconds] = (await redis.time()) as unknown as [string, string];
-      const ids = await redis.zrangebyscore(keys.open, 0, Number(seconds) * 1000 - graceMs, 'LIMIT', 0, limit);
+      const ids = await redis.zrangebyscore(keys.open, 0, Number(seconds) * 1000 - graceMs, 'LIMIT', offset, limit);
       const records = await Promise.all(
         ids.map(async (id) => {
           const record = toRecord(id, await redis.hgetall(keys.job(id)));

@@ -63,7 +63,7 @@ return {'new', ARGV[1], seq, text(now), text(expires), '', ''}
 /**
  * KEYS run, sequence, open, rejects, then one job per row · ARGV firstRow, caller, expiresAt, retentionMs, then per row: jobId, row, org, user
  * One block of sequences for a chunk. A row that has a job keeps its sequence, so a chunk may be sent again, also cut
- * differently → not_ready | {acceptedAt, then per row: seq, done}
+ * differently → not_ready | mismatch (a row is known with another user) | per row: seq:acceptedAt:done
  */
 export const reserveRows = `${prelude}
 local n = #KEYS - 4
@@ -73,6 +73,11 @@ if not last then return {'not_ready'} end
 local base = math.max(us, tonumber(last) + 1)
 local accepted = text(math.floor(us / 1000))
 local ttl = tonumber(ARGV[3]) - tonumber(accepted) + tonumber(ARGV[4]) + 86400000
+for i = 1, n do
+  local known = redis.call('HMGET', KEYS[4 + i], 'org', 'user')
+  local a = 4 + (i - 1) * 4
+  if known[1] and (known[1] ~= ARGV[a + 3] or known[2] ~= ARGV[a + 4]) then return {'mismatch'} end
+end
 local reply = {}
 local made = 0
 for i = 1, n do
@@ -99,7 +104,7 @@ return reply
 /**
  * KEYS job, user, open, run · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs
  * An empty token only asks (the sweeper): a job at work is busy.
- * → {done, outcome, mac, finishedAt} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {go, starts, attempt, applied}
+ * → {done, outcome, mac, finishedAt} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {go, starts, attempt, applied, now}
  */
 export const begin = `${prelude}
 local now = now_ms()
@@ -121,7 +126,10 @@ if u[3] and u[3] ~= ARGV[1] then
 end
 if ARGV[3] == '' then
   local mine = u[1] == ARGV[1] and tonumber(u[2]) or 0
-  if attempt or mine > now then return {'busy', '0'} end
+  local open_until = attempt and tonumber(string.match(attempt, '^%d+:(%d+):')) or 0
+  if mine > now or open_until + 3600000 > now then return {'busy', '0'} end
+  -- The queue has lost this job, or it would have settled its attempt long ago.
+  attempt = false
 end
 if not attempt then
   if ARGV[13] ~= '' and redis.call('HGET', KEYS[4], 'state') == 'canceled' then return {'canceled'} end
@@ -131,7 +139,7 @@ if ARGV[6] == '0' and applied_seq(u[5]) > tonumber(ARGV[2]) then return {'supers
 redis.call('HSET', KEYS[2], 'leaseJob', ARGV[1], 'leaseToken', ARGV[3], 'leaseUntil', text(now + tonumber(ARGV[4])))
 redis.call('PEXPIRE', KEYS[2], 2764800000)
 redis.call('HDEL', KEYS[1], 'waitingFor')
-return {'go', redis.call('HINCRBY', KEYS[1], 'starts', 1), attempt or '', u[5] or ''}
+return {'go', redis.call('HINCRBY', KEYS[1], 'starts', 1), attempt or '', u[5] or '', text(now)}
 `;
 
 /** KEYS job, user · ARGV jobId, token, deadlineMs, before → {ok, now} | {lost}. Written before anything is sent (P2). */

@@ -111,7 +111,10 @@ async function setRecorded(
       return ledger.commit(data, outcome, { token, changedAt: settled });
     }
     await ledger.closeAttempt(data);
-  } else if (!data.overwriteNewer && isForeign(user.passwordChangedAt, begun, data.acceptedAt + toleranceMs)) {
+    // Time has passed: expiry, cancelling and newer changes are asked again before it is sent again.
+    throw new PassferryError('aborted', { scope: 'backend' });
+  }
+  if (!data.overwriteNewer && isForeign(user.passwordChangedAt, begun, data.acceptedAt + toleranceMs)) {
     return ledger.commit(data, { result: 'stale', inEffect: false, backend: backend.name, at: 0 }, { token });
   }
 
@@ -171,12 +174,14 @@ async function settleAttempt(
   const known = Math.max(attempt.before, begun.applied?.changedAt ?? 0) + sameMs;
   const moved = (at: number | undefined) => at !== undefined && at > known && at > attempt.sentAt - toleranceMs;
   trace('job:settling', { jobId: data.jobId });
-  const until = Math.max(Date.now(), attempt.deadline) + settleMs;
+  // Redis time of the start, then a clock that nobody sets: this machine's own may be wrong (F61).
+  const until = performance.now() + Math.max(0, attempt.deadline - begun.now) + settleMs;
   for (let pause = 50; ; pause = Math.min(1_000, pause * 2)) {
     const { passwordChangedAt } = await readUser(signal);
     if (moved(passwordChangedAt)) return passwordChangedAt;
-    if (Date.now() >= until) return undefined;
-    await sleep(Math.min(pause, Math.max(1, until - Date.now())), undefined, { signal });
+    const left = until - performance.now();
+    if (left <= 0) return undefined;
+    await sleep(Math.min(pause, Math.max(1, left)), undefined, { signal });
   }
 }
 

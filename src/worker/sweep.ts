@@ -11,10 +11,16 @@ export function startSweeper(ledger: Ledger, onError: (error: unknown) => void) 
   let running: Promise<void> | undefined;
 
   async function sweep(): Promise<void> {
-    for (const record of await ledger.overdue(atOnce, 1_000)) {
-      const data = asData(record);
-      const begun = await ledger.begin(data, { token: '', leaseMs: 0, backend: 'v1', exact: true });
-      if (begun.kind === 'expired') await ledger.commit(data, failure(new PassferryError('job_expired'), 0));
+    // Those at work stay in the line: looked past, or a few of them would keep all others from their end.
+    for (let passed = 0; ; ) {
+      const records = await ledger.overdue(atOnce, 1_000, passed);
+      for (const record of records) {
+        const data = asData(record);
+        const begun = await ledger.begin(data, { token: '', leaseMs: 0, backend: 'v1', exact: true });
+        if (begun.kind === 'expired') await ledger.commit(data, failure(new PassferryError('job_expired'), 0));
+        else passed++;
+      }
+      if (records.length < atOnce) return;
     }
   }
 

@@ -150,6 +150,9 @@ test('an open attempt is not settled by an earlier change of ours that a lagging
   await expect(handle(data, lost.backend)).rejects.toMatchObject({ reason: 'backend_down' });
   const { backend, sent, known } = memory();
   known.passwordChangedAt = changedAt;
+  // Nothing happened: the attempt is closed, and whether it is still wanted is asked before it is sent again.
+  await expect(handle(data, backend)).rejects.toMatchObject({ reason: 'aborted' });
+  expect(sent).toEqual([]);
   expect(await handle(data, backend)).not.toHaveProperty('assumed');
   expect(sent.map(({ password }) => password)).toEqual(['fourth']);
 });

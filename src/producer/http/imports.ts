@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { PassferryError } from '../../errors.ts';
 import { isRunId } from '../../ids.ts';
@@ -68,8 +68,16 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps): void {
   });
 
   app.get<{ Params: { id: string } }>('/imports/:id/rejects', async (request, reply) => {
-    const view = await visible(callers.authenticate(request.headers.authorization), request.params.id);
-    const { Readable } = await import('node:stream');
-    return reply.type('application/x-ndjson').send(Readable.from(producer.runs.rejects(view.id)));
+    const caller = callers.authenticate(request.headers.authorization);
+    const view = await visible(caller, request.params.id);
+    return reply.type('application/x-ndjson').send(Readable.from(ofGranted(producer.runs.rejects(view.id), caller)));
   });
+}
+
+/** A run may have rows of several organizations; each is told to those it is granted to (P5). */
+async function* ofGranted(lines: AsyncIterable<string>, caller: Caller): AsyncGenerator<string> {
+  for await (const line of lines) {
+    const { org } = JSON.parse(line) as { org?: string };
+    if (org === undefined || isGranted(caller, org, 'import') || isGranted(caller, org, 'read')) yield line;
+  }
 }

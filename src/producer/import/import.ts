@@ -50,24 +50,35 @@ export async function importRows(
     }
   };
 
-  for await (const parsed of parseRows(file, options)) {
-    const rejected = isRejected(parsed) ? parsed : refuse(parsed, asker);
-    if (rejected) {
-      await opened();
-      await producer.runs.reject(id, rejected.row, describe(rejected));
-      continue;
+  const takeRows = async () => {
+    for await (const parsed of parseRows(file, options)) {
+      const rejected = isRejected(parsed) ? parsed : refuse(parsed, asker);
+      if (rejected) {
+        await opened();
+        await producer.runs.reject(id, rejected.row, describe(rejected));
+        continue;
+      }
+      const row = parsed as ParsedRow;
+      chunk.push({
+        row: row.row,
+        org: row.org ?? asker.org,
+        user: row.userId,
+        password: row.password,
+        changeRequired: !(row.noChangeRequired ?? options.noChangeRequired),
+      });
+      if (chunk.length >= chunkRows) await store();
     }
-    const row = parsed as ParsedRow;
-    chunk.push({
-      row: row.row,
-      org: row.org ?? asker.org,
-      user: row.userId,
-      password: row.password,
-      changeRequired: !(row.noChangeRequired ?? options.noChangeRequired),
-    });
-    if (chunk.length >= chunkRows) await store();
+    if (chunk.length > 0) await store();
+  };
+
+  try {
+    await takeRows();
+  } catch (error) {
+    // Refused for what it is, not cut: what the run had before stays as it was.
+    const refused = error instanceof PassferryError && error.reason === 'idempotency_key_reused';
+    if (run && refused) await producer.runs.closeInput(id);
+    throw error;
   }
-  if (chunk.length > 0) await store();
   await opened();
   await producer.runs.closeInput(id);
   const view = await producer.runs.view(id);
