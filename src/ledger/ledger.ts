@@ -5,6 +5,7 @@ import type { Keys } from '../keys.ts';
 import { type JobKey, sign, verify } from '../signature.ts';
 import { evaluate } from './evaluate.ts';
 import { createRecords, type OnForged } from './records.ts';
+import { rejectOf } from './reject.ts';
 import * as scripts from './scripts.ts';
 
 /** What was accepted and what was applied: the memory that outlives the queue's own (P6). */
@@ -313,19 +314,6 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
     ...records,
   };
 }
-
-/** One row of the rejects: what it was, never its secret. */
-function rejectOf(data: SetPasswordData, outcome: Outcome): string {
-  const why = isFailure(outcome)
-    ? { code: outcome.code, reason: outcome.reason, message: outcome.message }
-    : { result: outcome.result, reason: outcome.result, message: resultTexts[outcome.result] };
-  return JSON.stringify({ row: data.row, userId: data.user, org: data.org, ...why });
-}
-
-const resultTexts: Record<string, string> = {
-  superseded: 'A newer password for this user was set first.',
-  stale: 'The user changed the password after this was accepted.',
-};
 
 function parseAttempt(stored: string): OpenAttempt | undefined {
   const [sentAt, deadline, before] = stored.split(':').map(Number);

@@ -1,26 +1,21 @@
 import type { Redis } from 'ioredis';
-import type { Outcome } from '../job.ts';
+import type { Outcome, SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { type JobKey, verify } from '../signature.ts';
 
 /** Called when a record in Redis does not carry our signature: it counts as absent. */
 export type OnForged = (what: 'outcome' | 'applied', jobId: string) => void;
 
-export interface JobRecord {
-  jobId: string;
-  caller: string;
-  org: string;
-  user: string;
-  seq: string;
-  acceptedAt: number;
-  expiresAt: number;
+/** What the ledger keeps of a job: its identity and its course, never its secret. */
+export type JobRecord = Pick<
+  SetPasswordData,
+  'jobId' | 'caller' | 'org' | 'user' | 'seq' | 'acceptedAt' | 'expiresAt' | 'run' | 'row'
+> & {
   attempts: number;
   starts: number;
-  run?: string;
-  row?: number;
   waitingFor?: string;
   outcome?: Outcome;
-}
+};
 
 /** Reading what the ledger holds of jobs. */
 export function createRecords(redis: Redis, keys: Keys, jobKey: JobKey, onForged: OnForged) {
