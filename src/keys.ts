@@ -18,6 +18,18 @@ export interface Keys {
   dataKey(id: string): string;
   /** A person's hold of a backend. */
   hold(backend: string): string;
+  /** How far this Redis has come, compared with a copy elsewhere: a wiped or restored one is behind (DESIGN §5). */
+  readonly epoch: string;
+  /** Failed and expired jobs of an organization by the time of their outcome (ms). */
+  failed(org: string): string;
+  /** The same of all organizations by the time at which their sealed password is destroyed (ms). */
+  readonly failedSecrets: string;
+  /** Jobs of an organization that crashed their process too often and wait for a person. */
+  quarantined(org: string): string;
+  /** Sealed newest change of a user, while an older attempt may still land. */
+  repair(org: string, user: string): string;
+  /** Users whose older change was made after a newer one, by the time this was seen (ms). */
+  readonly inverted: string;
   run(runId: string): string;
   runRejects(runId: string): string;
 }
@@ -36,6 +48,12 @@ export function redisKeys(namespace: string): Keys {
     user: (org, user) => `${tag}:user:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
     dataKey: (id) => `${tag}:data-key:${id}`,
     hold: (backend) => `${tag}:hold:${backend}`,
+    epoch: `${tag}:epoch`,
+    failed: (org) => `${tag}:failed:${encodeURIComponent(org)}`,
+    failedSecrets: `${tag}:failed-secrets`,
+    quarantined: (org) => `${tag}:quarantined:${encodeURIComponent(org)}`,
+    repair: (org, user) => `${tag}:repair:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
+    inverted: `${tag}:inverted`,
     run: (runId) => `${tag}:run:${runId}`,
     runRejects: (runId) => `${tag}:run-rejects:${runId}`,
   };

@@ -6,6 +6,7 @@ import { type JobKey, sign, verify } from '../signature.ts';
 import { evaluate } from './evaluate.ts';
 import { createRecords, type OnForged } from './records.ts';
 import { rejectOf } from './reject.ts';
+import { createReserve } from './reserve.ts';
 import * as scripts from './scripts.ts';
 
 /** What was accepted and what was applied: the memory that outlives the queue's own (P6). */
@@ -15,6 +16,10 @@ export interface LedgerOptions {
   jobKey: JobKey;
   /** How long an outcome stays readable after it was recorded, ms. */
   retentionMs: number;
+  /** How long the sealed password of a failed job is kept for a retry, ms. Default 24 h. */
+  failedSecretMs?: number;
+  /** How long an attempt that was looked for in vain may still land, ms: so long the newer change can be repaired. Default 10 min. */
+  repairMs?: number;
 }
 
 export interface Applied {
@@ -37,6 +42,10 @@ export type Begun =
   | { kind: 'superseded' }
   | { kind: 'expired' }
   | { kind: 'canceled' }
+  /** So many starts ended with their process (P11). */
+  | { kind: 'poison'; starts: number }
+  /** This Redis is behind what the worker has seen: wiped, or restored from an older file. */
+  | { kind: 'ledger_lost' }
   | {
       kind: 'go';
       starts: number;
@@ -50,7 +59,8 @@ const settleGraceMs = 30_000;
 
 export type Ledger = ReturnType<typeof createLedger>;
 
-export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions, onForged: OnForged = () => {}) {
+export function createLedger(options: LedgerOptions, onForged: OnForged = () => {}) {
+  const { redis, keys, jobKey, retentionMs, failedSecretMs = 24 * 3_600_000, repairMs = 600_000 } = options;
   const run = (script: string, keyList: string[], args: (string | number)[]) => evaluate(redis, script, keyList, args);
   const runKey = (data: { run?: string }) => keys.run(data.run ?? '-');
 
@@ -82,115 +92,23 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
       return (await redis.exists(keys.sequence)) === 1;
     },
 
-    /**
-     * The job of this idempotency key: a new one, the one that was accepted before, or again a new one when that ended
-     * `expired`. Errors: `ledger_not_ready`, `idempotency_key_reused`, `idempotency_key_locked`.
-     */
-    async reserve(request: {
-      keyDigest: string;
-      /** The same under the previous job key, while that rotates. */
-      previousKeyDigest?: string;
-      jobId: string;
-      /** `<id of its key>.<mac>` under the present key. */
-      fingerprint: string;
-      /** The fingerprint under the key of that id; undefined when the key is gone. */
-      fingerprintUnder?: (keyId: string) => Promise<string | undefined>;
-      caller: string;
-      org: string;
-      user: string;
-      expiresInMs: number;
-    }) {
-      const previous = request.previousKeyDigest;
-      let compared = request.fingerprint;
-      let replaces = '';
-      for (;;) {
-        const reply = (await run(
-          scripts.reserve,
-          [
-            keys.idempotency(request.keyDigest),
-            keys.job(request.jobId),
-            keys.sequence,
-            keys.open,
-            ...(previous === undefined ? [] : [keys.idempotency(previous)]),
-          ],
-          [
-            request.jobId,
-            compared,
-            request.caller,
-            request.org,
-            request.user,
-            request.expiresInMs,
-            retentionMs,
-            keys.job(''),
-            replaces,
-            request.fingerprint,
-          ],
-        )) as string[];
-        const [kind, jobId, seq, acceptedAt, expiresAt, stored, mac] = reply;
-        if (kind === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
-        if (kind === 'locked') throw new PassferryError('idempotency_key_locked');
-        if (kind === 'mismatch') throw new PassferryError('idempotency_key_reused');
-        if (kind === 'other_key') {
-          const under = await request.fingerprintUnder?.(jobId as string);
-          // Not counted as a mismatch: without the key nobody learns whether it was one.
-          if (under === undefined) throw new PassferryError('idempotency_key_reused');
-          compared = under;
-          continue;
-        }
-        const outcome = stored ? readOutcome(jobId as string, stored, mac ?? null, null) : undefined;
-        if (outcome && isFailure(outcome) && outcome.code === 'expired') {
-          replaces = jobId as string;
-          continue;
-        }
-        return {
-          replayed: kind === 'same',
-          jobId: jobId as string,
-          seq: seq as string,
-          acceptedAt: Number(acceptedAt),
-          expiresAt: Number(expiresAt),
-          done: outcome !== undefined,
-        };
-      }
-    },
-
-    /** One block of sequences for a chunk of rows; a row that has a job already keeps its own. */
-    async reserveRows(
-      chunk: { run: string; caller: string; expiresAt: number },
-      rows: { jobId: string; row: number; org: string; user: string }[],
-    ) {
-      const reply = (await run(
-        scripts.reserveRows,
-        [
-          keys.run(chunk.run),
-          keys.sequence,
-          keys.open,
-          keys.runRejects(chunk.run),
-          ...rows.map((row) => keys.job(row.jobId)),
-        ],
-        [
-          rows[0]?.row ?? 0,
-          chunk.caller,
-          chunk.expiresAt,
-          retentionMs,
-          ...rows.flatMap((row) => [row.jobId, row.row, row.org, row.user]),
-        ],
-      )) as string[];
-      if (reply[0] === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
-      if (reply[0] === 'mismatch') throw new PassferryError('idempotency_key_reused');
-      return rows.map((row, i) => {
-        const [seq, acceptedAt, done] = (reply[i] as string).split(':');
-        return { ...row, seq: seq as string, acceptedAt: Number(acceptedAt), done: done === '1' };
-      });
-    },
-
     /** Row 8 of the flow: is there anything to do, may we, and if so the lease. */
     async begin(
       data: SetPasswordData,
-      options: { token: string; leaseMs: number; backend: BackendName; exact: boolean },
+      options: {
+        token: string;
+        leaseMs: number;
+        backend: BackendName;
+        exact: boolean;
+        /** The epoch this Redis must have reached. Default 0: any. */
+        epoch?: number;
+        /** Cut-short starts from which on the job is `poison`. Default: never. */
+        startLimit?: number;
+      },
     ): Promise<Begun> {
       const reply = (await run(
         scripts.begin,
-        [keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data)],
+        [keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data), keys.epoch],
         [
           data.jobId,
           data.seq,
@@ -207,6 +125,8 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
           data.run ?? '',
           data.row ?? '',
           settleGraceMs,
+          options.epoch ?? 0,
+          options.startLimit ?? Number.MAX_SAFE_INTEGER,
         ],
       )) as [string, ...string[]];
       switch (reply[0]) {
@@ -226,7 +146,10 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
         }
         case 'expired':
         case 'canceled':
+        case 'ledger_lost':
           return { kind: reply[0] };
+        case 'poison':
+          return { kind: 'poison', starts: Number(reply[1]) };
         default:
           return {
             kind: 'go',
@@ -248,8 +171,10 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
       if (reply[0] !== 'ok') throw new PassferryError('lease_lost', { scope: 'backend' });
     },
 
-    async closeAttempt(data: SetPasswordData): Promise<void> {
-      await run(scripts.closeAttempt, [keys.job(data.jobId), keys.user(data.org, data.user)], [data.jobId]);
+    /** @param mayLand the attempt was only looked for in vain: a newer change is kept for a repair meanwhile. */
+    async closeAttempt(data: SetPasswordData, mayLand = false): Promise<void> {
+      const both = [keys.job(data.jobId), keys.user(data.org, data.user)];
+      await run(scripts.closeAttempt, both, [data.jobId, mayLand ? repairMs : 0]);
     },
 
     async release(data: SetPasswordData, token: string, waitingFor: string): Promise<void> {
@@ -258,12 +183,13 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
 
     /**
      * Records the outcome; the first one stays and is what is returned. `changedAt` is given when our change was applied:
-     * if something newer was applied meanwhile, the outcome becomes `superseded`.
+     * if something newer was applied meanwhile, the outcome becomes `superseded`. `repairable`: the backend has no fence, so
+     * the newest change is kept sealed while an older attempt may still land.
      */
     async commit(
       data: SetPasswordData,
       outcome: Outcome,
-      options: { token?: string; changedAt?: number; countAttempt?: boolean } = {},
+      options: { token?: string; changedAt?: number; countAttempt?: boolean; repairable?: boolean } = {},
     ): Promise<Outcome> {
       const { at: _, ...stored } = outcome;
       const body = JSON.stringify(stored);
@@ -283,6 +209,10 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
           keys.open,
           runKey(data),
           keys.runRejects(data.run ?? '-'),
+          keys.failed(data.org),
+          keys.failedSecrets,
+          keys.repair(data.org, data.user),
+          keys.inverted,
         ],
         [
           data.jobId,
@@ -296,6 +226,10 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
           data.row ?? '',
           reject,
           options.countAttempt ? '1' : '0',
+          failedSecretMs,
+          options.repairable ? JSON.stringify(data) : '',
+          repairMs,
+          JSON.stringify([data.org, data.user]),
         ],
       )) as [string, ...string[]];
       if (reply[0] === 'ok') return { ...outcome, at: Number(reply[1]) };
@@ -312,6 +246,7 @@ export function createLedger({ redis, keys, jobKey, retentionMs }: LedgerOptions
     },
 
     ...records,
+    ...createReserve({ redis, keys, retentionMs, readOutcome }),
   };
 }
 

@@ -17,6 +17,8 @@ export type JobRecord = Pick<
   outcome?: Outcome;
 };
 
+export type Records = ReturnType<typeof createRecords>;
+
 /** Reading what the ledger holds of jobs. */
 export function createRecords(redis: Redis, keys: Keys, jobKey: JobKey, onForged: OnForged) {
   /** Stored outcome + signature → outcome, or undefined when it is not ours. */

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from '../keys.ts';
 import { evaluate } from './evaluate.ts';
-import * as scripts from './scripts.ts';
+import { prelude } from './lua.ts';
 
 export type RunState = 'receiving' | 'running' | 'completed';
 
@@ -31,7 +31,7 @@ export function createRuns(redis: Redis, keys: Keys, retentionMs: number) {
   return {
     /** Opens a run or goes on with it. */
     async open(run: { id: string; caller: string; org: string; expiresInMs: number }) {
-      const reply = (await evaluate(redis, scripts.openRun, both(run.id), [
+      const reply = (await evaluate(redis, openRun, both(run.id), [
         run.id,
         run.caller,
         run.org,
@@ -42,11 +42,11 @@ export function createRuns(redis: Redis, keys: Keys, retentionMs: number) {
     },
 
     async reject(id: string, row: number, reject: object): Promise<void> {
-      await evaluate(redis, scripts.rejectRow, both(id), [row, JSON.stringify(reject)]);
+      await evaluate(redis, rejectRow, both(id), [row, JSON.stringify(reject)]);
     },
 
     async closeInput(id: string): Promise<void> {
-      await evaluate(redis, scripts.closeInput, [keys.run(id)], []);
+      await evaluate(redis, closeInput, [keys.run(id)], []);
     },
 
     async view(id: string): Promise<RunView | undefined> {
@@ -105,3 +105,45 @@ const viewFields = [
   'expiresAt',
   'finishedAt',
 ] as const;
+
+/**
+ * KEYS run, rejects · ARGV runId, caller, org, expiresInMs, retentionMs → {new|same, state, expiresAt}. Opening again goes on
+ * with the same run.
+ */
+const openRun = `${prelude}
+local now = now_ms()
+local f = redis.call('HMGET', KEYS[1], 'state', 'expiresAt')
+if f[1] then
+  if f[1] ~= 'canceled' then
+    redis.call('HSET', KEYS[1], 'state', 'receiving')
+    redis.call('HDEL', KEYS[1], 'finishedAt')
+  end
+  return {'same', f[1], f[2]}
+end
+local expires = text(now + tonumber(ARGV[4]))
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'caller', ARGV[2], 'org', ARGV[3], 'state', 'receiving', 'acceptedAt', text(now),
+  'expiresAt', expires, 'accepted', '0', 'rejected', '0', 'finished', '0')
+local ttl = tonumber(ARGV[4]) + tonumber(ARGV[5]) + 86400000
+redis.call('PEXPIRE', KEYS[1], ttl)
+redis.call('HSET', KEYS[2], '0', '')
+redis.call('PEXPIRE', KEYS[2], ttl)
+return {'new', 'receiving', expires}
+`;
+
+/** KEYS run, rejects · ARGV row, reject. A row that never became a job; told twice it counts once. */
+const rejectRow = `
+if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2]) == 1 then redis.call('HINCRBY', KEYS[1], 'rejected', 1) end
+return 1
+`;
+
+/** KEYS run. The whole input is stored. */
+const closeInput = `${prelude}
+local r = redis.call('HMGET', KEYS[1], 'accepted', 'finished', 'state')
+if r[3] ~= 'receiving' then return r[3] or '' end
+if tonumber(r[2]) >= tonumber(r[1]) then
+  redis.call('HSET', KEYS[1], 'state', 'completed', 'finishedAt', text(now_ms()))
+  return 'completed'
+end
+redis.call('HSET', KEYS[1], 'state', 'running')
+return 'running'
+`;

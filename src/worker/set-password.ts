@@ -108,9 +108,9 @@ async function setRecorded(
     const settled = await settleAttempt(data, begun, readUser, deps, signal);
     if (settled !== undefined) {
       const outcome: Outcome = { result: 'set', inEffect: true, assumed: true, backend: backend.name, at: 0 };
-      return ledger.commit(data, outcome, { token, changedAt: settled });
+      return ledger.commit(data, outcome, { token, changedAt: settled, repairable: true });
     }
-    await ledger.closeAttempt(data);
+    await ledger.closeAttempt(data, true);
     // Time has passed: expiry, cancelling and newer changes are asked again before it is sent again.
     throw new PassferryError('aborted', { scope: 'backend' });
   }
@@ -138,6 +138,7 @@ async function setRecorded(
   return ledger.commit(data, outcome, {
     token,
     changedAt: applied.details ? Date.parse(applied.details.changeDate) : 0,
+    repairable: true,
   });
 }
 

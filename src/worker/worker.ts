@@ -16,7 +16,7 @@ import {
 } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { createHolds } from '../ledger/holds.ts';
-import { createLedger } from '../ledger/ledger.ts';
+import { type Begun, createLedger } from '../ledger/ledger.ts';
 import type { Log } from '../log.ts';
 import { createOpener, type DataKeyStore, type KeyPair } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
@@ -25,6 +25,8 @@ import { withDeadline } from './deadline.ts';
 import type { LocalHold } from './hold-file.ts';
 import { createHolding } from './holding.ts';
 import { createLane, type Lane } from './lane.ts';
+import { startPulse } from './pulse.ts';
+import { seldom } from './seldom.ts';
 import { setPassword } from './set-password.ts';
 import { leader, type Stages, stageOf } from './stage.ts';
 import { startSweeper } from './sweep.ts';
@@ -49,6 +51,8 @@ export interface WorkerOptions {
   deadlineMs?: number;
   /** How long a lost answer is looked for by reading, ms. Default 10,000. */
   settleMs?: number;
+  /** Jobs wait and none moves for so long: not healthy, ms. Default: the longest time of one job. */
+  stuckMs?: number;
   /** How long `close` waits for jobs in hand before it aborts them, ms. Default 25,000. */
   closeMs?: number;
 }
@@ -57,7 +61,15 @@ export interface PassferryWorker {
   /** Resolves when the order on this Redis is confirmed and jobs are being taken. */
   ready: Promise<void>;
   /** Finished jobs so far, and when the last one ended (ms): health is progress. */
-  progress(): { finished: number; lastAt: number; waitingFor: Partial<Record<BackendName, string>> };
+  progress(): {
+    finished: number;
+    lastAt: number;
+    waitingFor: Partial<Record<BackendName, string>>;
+    /** How long jobs have waited and none moved on, ms; 0 when idle. */
+    stuckForMs: number;
+    /** Not stuck for longer than one job can take. */
+    healthy: boolean;
+  };
   /** Finishes what is in hand, or puts it back after the grace time. */
   close(): Promise<void>;
 }
@@ -70,11 +82,15 @@ const leaseMarginMs = 10_000;
 const busyMs = 250;
 const unknownVersionMs = 60_000;
 const organizationMs = 60_000;
+/** One line in so long, whatever the queue's connections go through. */
+const tellErrorMs = 5_000;
 
 /** Takes jobs, calls the handler, and settles: the one place that turns an ending into a queue operation. */
 export function createWorker(options: WorkerOptions): PassferryWorker {
   const { keys, jobKey, log, deadlineMs = 20_000, settleMs = 10_000, closeMs = 25_000, probeMs = 30_000 } = options;
   const redis = options.connect();
+  const longestMs = 2 * deadlineMs + settleMs + leaseMarginMs;
+  const { stuckMs = longestMs } = options;
   const ledger = createLedger({ redis, keys, jobKey, retentionMs: options.retentionMs }, (what, jobId) => {
     log.error({ what, jobId }, 'a record in Redis is not signed by us and counts as absent');
     trace('ledger:forged', { jobId, reason: what });
@@ -119,6 +135,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     const leaseToken = randomUUID();
     const wait = Date.now() < data.expiresAt ? await lane.mustWait(data.org) : undefined;
     if (wait) {
+      pulse.moved();
       // So that whoever asks is told why; the lease of whoever has it stays.
       await ledger.release(data, leaseToken, wait.reason).catch(() => {});
       return putOff(wait.ms, wait.reason);
@@ -127,10 +144,12 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     let leave = () => {};
     try {
       leave = await lane.gate.enter(queue, signal);
-      const leaseMs = 2 * deadlineMs + settleMs + leaseMarginMs;
+      const leaseMs = longestMs;
       const { name: backend, exact } = lane.backend;
       const begun = await ledger.begin(data, { token: leaseToken, leaseMs, backend, exact });
       if (begun.kind === 'busy') return await putOff(Math.min(busyMs, begun.waitMs), 'busy');
+      if (begun.kind === 'ledger_lost') return await putOff(organizationMs, 'held');
+      if (begun.kind === 'poison') return await putOff(organizationMs, 'quarantined');
       trace('job:begun', { jobId: data.jobId, backend });
       const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
         conclude(data, begun, leaseToken, lane, until),
@@ -138,6 +157,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       // Only an answer of the backend ends its pause; an expiry says nothing about it.
       if (begun.kind === 'go') lane.worked(data.org);
       finished++;
+      pulse.moved();
       lastAt = Date.now();
       trace('job:committed', { jobId: data.jobId, backend });
       return settle(outcome);
@@ -156,7 +176,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
 
   async function conclude(
     data: SetPasswordData,
-    begun: Exclude<Awaited<ReturnType<typeof ledger.begin>>, { kind: 'busy' }>,
+    begun: Exclude<Begun, { kind: 'busy' | 'ledger_lost' | 'poison' }>,
     token: string,
     lane: Lane,
     signal: AbortSignal,
@@ -180,6 +200,13 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   }
 
   const sweeper = startSweeper(ledger, (err) => log.warn({ err }, 'the sweeper could not finish; it tries again'));
+  const tellError = seldom<Error>(tellErrorMs, (err, more) => log.warn({ err, more }, 'queue connection'));
+  const pulse = startPulse(async () => {
+    const lengths = await Promise.all(
+      Object.values(queueNames).map((name) => redis.llen(`${keys.bullPrefix}:${name}:wait`)),
+    );
+    return lengths.some((length) => length > 0);
+  });
   const limits = Object.values(options.backends).reduce((sum, entry) => sum + entry.limit, 0);
   const workers: Worker[] = [];
 
@@ -197,7 +224,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
         // Starts are counted by the ledger; BullMQ charges bystanders of a crash (F49).
         maxStalledCount: 1_000_000,
       });
-      worker.on('error', (err) => log.warn({ err }, 'queue connection'));
+      worker.on('error', tellError);
       worker.on('lockRenewalFailed', (ids) => {
         for (const id of ids) worker.cancelJob(id, 'lock lost');
       });
@@ -231,11 +258,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     progress: () => ({
       finished,
       lastAt,
+      stuckForMs: pulse.stuckForMs(),
+      healthy: pulse.stuckForMs() < stuckMs,
       waitingFor: Object.fromEntries(
         Object.entries(lanes).flatMap(([name, lane]) => (lane.whyWaiting() ? [[name, lane.whyWaiting()]] : [])),
       ),
     }),
     async close() {
+      pulse.stop();
       const abort = setTimeout(() => stopping.abort(new PassferryError('shutting_down')), closeMs);
       await Promise.all(workers.map((worker) => worker.close().catch(() => {})));
       clearTimeout(abort);
