@@ -12,12 +12,12 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
-# Diagnostic reports and heap dumps would carry passwords out of memory, so the switches for reports are off by name.
-ENV NODE_ENV=production \
-    NODE_OPTIONS="--no-report-on-fatalerror --no-report-on-signal --no-report-uncaught-exception"
+ENV NODE_ENV=production
 # Not set here: UV_THREADPOOL_SIZE. Hashing, sealing and name look-ups share these threads, and Node reads the number only
 # at its start, so set it on the container of `work`: cores + 2.
 USER node
 EXPOSE 8080
-ENTRYPOINT ["node", "dist/cli/main.js"]
+# Core files, diagnostic reports and heap snapshots would carry passwords out of memory: none is made, whatever the
+# environment of the container asks for.
+ENTRYPOINT ["/bin/sh", "-c", "ulimit -c 0 && unset NODE_OPTIONS && exec node --no-report-on-fatalerror --no-report-on-signal --no-report-uncaught-exception dist/cli/main.js \"$@\"", "passferry"]
 CMD ["serve"]

@@ -5,19 +5,22 @@ import pg from 'pg';
 import { createV1Postgres, pgClient } from '../src/adapters/v1-postgres/index.ts';
 import type { JobView } from '../src/job.ts';
 import { createKeyFiles } from '../src/key-files.ts';
+import { redisKeys } from '../src/keys.ts';
 import { hashToken } from '../src/producer/callers.ts';
+import { connectRedis } from '../src/redis.ts';
 import { startSandbox } from '../src/sandbox/sandbox.ts';
 import { tempDir } from '../test/kit/files.ts';
 import { startPostgres } from '../test/kit/postgres.ts';
 import { spawnNode, type TestProcess } from '../test/kit/processes.ts';
 import { startRedis } from '../test/kit/redis.ts';
 import { waitFor } from '../test/kit/wait.ts';
+import { startNetwork } from './network.ts';
 
 const token = 'pf_chaos';
-const workers = 2;
+const namespace = 'passferry';
 
-/** Redis, PostgreSQL, the sandbox with faults, one producer and two workers: everything that can be harmed. */
-export async function startWorld({ users, seed }: { users: number; seed: number }) {
+/** Redis, PostgreSQL, the sandbox with faults, one producer and some workers, and a network between them: all can be harmed. */
+export async function startWorld({ users, seed, workers }: { users: number; seed: number; workers: number }) {
   const dir = tempDir();
   const keysDir = join(dir, 'keys');
   mkdirSync(keysDir);
@@ -55,8 +58,8 @@ export async function startWorld({ users, seed }: { users: number; seed: number 
     callers,
     JSON.stringify({ callers: [{ name: 'chaos', tokenSha256: hashToken(token), home: 'acme', grants }] }),
   );
+  const network = await startNetwork({ redis: redis.url, postgres: postgres.url, v2: sandbox.url });
   const shared = {
-    PASSFERRY_REDIS_URL: redis.url,
     PASSFERRY_KEYS_DIR: keysDir,
     PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { globex: 'v2' } }),
     PASSFERRY_LOG_LEVEL: 'info',
@@ -70,29 +73,43 @@ export async function startWorld({ users, seed }: { users: number; seed: number 
   };
   const work = () =>
     spawn('work', {
-      PASSFERRY_V1_URL: postgres.url,
+      PASSFERRY_REDIS_URL: network.urls.workersRedis,
+      PASSFERRY_V1_URL: network.urls.postgres,
       PASSFERRY_V1_BCRYPT_COST: '4',
-      PASSFERRY_V2_URL: sandbox.url,
+      PASSFERRY_V2_URL: network.urls.v2,
       PASSFERRY_V2_TOKEN: 't',
       PASSFERRY_V2_DEADLINE: '3s',
       PASSFERRY_V2_SETTLE: '1s',
       PASSFERRY_PROTECTED_USERS: 'nobody',
     });
   const running = Array.from({ length: workers }, work);
-  const serve = spawn('serve', { PASSFERRY_LISTEN: '127.0.0.1:0', PASSFERRY_CALLERS_FILE: callers });
-  const url = JSON.parse(await serve.waitForLine(/"serving"/, 60_000)).url as string;
+  const serve = spawn('serve', {
+    PASSFERRY_REDIS_URL: network.urls.producerRedis,
+    PASSFERRY_LISTEN: '127.0.0.1:0',
+    PASSFERRY_CALLERS_FILE: callers,
+  });
+  const served = JSON.parse(await serve.waitForLine(/"serving"/, 60_000)).url as string;
+  const url = await network.callers(served);
+  // Around all faults: only looks.
+  const watcher = connectRedis({ url: redis.url }, 'worker');
+  watcher.on('error', () => {});
+  const keys = redisKeys(namespace);
   const headers = { authorization: `Bearer ${token}` };
   await waitFor(async () => (await fetch(`${url}/readyz`)).ok || undefined, { timeoutMs: 60_000, what: 'readyz' });
   let kills = 0;
   let freezes = 0;
+  let restarts = 0;
+
+  const logged = (text: RegExp) => all.flatMap((child) => child.lines()).filter((line) => text.test(line)).length;
 
   return {
     people,
     sandbox,
     postgresUrl: postgres.url,
     redisDir: redis.dir,
-    kills: () => kills,
-    freezes: () => freezes,
+    network,
+    /** What was done, and how many jobs lost three starts to it and went on alone. */
+    harm: () => ({ kills, freezes, restarts, ...network.counts(), quarantined: logged(/the job was quarantined/) }),
     logs: () => all.flatMap((child) => child.lines()).join('\n'),
 
     /** The job id when the request was accepted. */
@@ -131,13 +148,20 @@ export async function startWorld({ users, seed }: { users: number; seed: number 
     async restartRedis(): Promise<void> {
       await redis.kill9();
       await redis.restart();
+      restarts++;
     },
     async restartPostgres(): Promise<void> {
       await postgres.kill9();
       await postgres.restart();
+      restarts++;
     },
     /** No more faults: what is open must now end. */
-    calm: () => sandbox.faults.clear(),
+    async calm(): Promise<void> {
+      sandbox.faults.clear();
+      await network.calm();
+    },
+    /** Accepted jobs without an outcome: one call, however many there are. */
+    open: () => watcher.zcard(keys.open),
 
     async v1Events(): Promise<Map<string, number>> {
       const client = new pg.Client({ connectionString: postgres.url });
@@ -148,10 +172,12 @@ export async function startWorld({ users, seed }: { users: number; seed: number 
     },
 
     async close(): Promise<void> {
-      for (const child of [...running, serve]) {
-        child.kill9();
-        await child.exited;
-      }
+      watcher.disconnect();
+      // A worker told to stop also ends the quarantine process that it started.
+      for (const child of [...running, serve]) child.term();
+      const late = setTimeout(() => [...running, serve].forEach((child) => void child.kill9()), 40_000);
+      await Promise.all([...running, serve].map((child) => child.exited));
+      clearTimeout(late);
       await sandbox.close();
       await postgres.stop();
       await redis.stop();

@@ -56,7 +56,7 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ''),
 );
 
-const insecureNames = ['redis', 'sql', 'v2', 'listen', 'durability'] as const;
+const insecureNames = ['redis', 'sql', 'v1', 'v2', 'listen', 'durability'] as const;
 
 const common = {
   PASSFERRY_REDIS_URL: url('redis:', 'rediss:'),
@@ -86,7 +86,11 @@ const serveSchema = z.object({
 
 const workSchema = z.object({
   ...common,
-  PASSFERRY_V1_URL: url('postgres:', 'postgresql:').optional(),
+  /** PostgreSQL, or a ZITADEL whose management v1 call is used. */
+  PASSFERRY_V1_URL: url('postgres:', 'postgresql:', 'http:', 'https:').optional(),
+  PASSFERRY_V1_TOKEN: z.string().min(1).optional(),
+  PASSFERRY_V1_TOKEN_FILE: z.string().min(1).optional(),
+  PASSFERRY_V1_CONCURRENCY: count(1, 1_000).optional(),
   PASSFERRY_V1_BCRYPT_COST: count(4, 31).default(12),
   PASSFERRY_V1_MIGRATE: z.enum(['true', 'false']).default('false'),
   PASSFERRY_V2_URL: url('http:', 'https:').optional(),
@@ -97,7 +101,11 @@ const workSchema = z.object({
   PASSFERRY_V2_SETTLE: duration.default(10 * units.s),
   PASSFERRY_PROTECTED_USERS: list.optional(),
   PASSFERRY_HEALTH_LISTEN: address.optional(),
+  PASSFERRY_FAILED_SECRETS: duration
+    .refine((ms) => ms <= 30 * units.d, { message: 'must be at most 30d' })
+    .default(units.d),
   PASSFERRY_HOLD_FILE: z.string().min(1).optional(),
+  PASSFERRY_EPOCH_FILE: z.string().min(1).optional(),
 });
 
 export type Stages = z.infer<typeof stagesSchema>;
@@ -128,15 +136,23 @@ export function loadWorkConfig(env: Environment): WorkConfig {
     ...(config.PASSFERRY_V2_URL && !config.PASSFERRY_V2_TOKEN && !config.PASSFERRY_V2_TOKEN_FILE
       ? ['PASSFERRY_V2_TOKEN_FILE is required with PASSFERRY_V2_URL']
       : []),
+    ...(isZitadel(config.PASSFERRY_V1_URL) && !config.PASSFERRY_V1_TOKEN && !config.PASSFERRY_V1_TOKEN_FILE
+      ? ['PASSFERRY_V1_TOKEN_FILE is required when PASSFERRY_V1_URL is a ZITADEL']
+      : []),
     ...unsafe(
       config,
-      'sql',
+      isZitadel(config.PASSFERRY_V1_URL) ? 'v1' : 'sql',
       'PASSFERRY_V1_URL',
       config.PASSFERRY_V1_URL,
-      (u) => !/sslmode=(require|verify)/.test(u.search),
+      (u) => (isZitadel(u.href) ? u.protocol === 'http:' : !/sslmode=(require|verify)/.test(u.search)),
     ),
     ...unsafe(config, 'v2', 'PASSFERRY_V2_URL', config.PASSFERRY_V2_URL, (u) => u.protocol === 'http:'),
   ]) as WorkConfig;
+}
+
+/** Is v1 a ZITADEL rather than the tables of its own? */
+export function isZitadel(url: string | undefined): boolean {
+  return url !== undefined && /^https?:/.test(url);
 }
 
 export function allows(config: { PASSFERRY_ALLOW_INSECURE: string[] }, name: InsecureName): boolean {
@@ -183,7 +199,7 @@ function withFiles(env: Environment, problems: string[]): Environment {
 /** Files that a setting names and that are not there; said together with everything else. */
 function missingFiles(given: Environment, schema: z.ZodType): string[] {
   const takes = (name: string) => name in ((schema as unknown as { shape: object }).shape ?? {});
-  return ['PASSFERRY_CALLERS_FILE', 'PASSFERRY_KEYS_DIR', 'PASSFERRY_V2_TOKEN_FILE']
+  return ['PASSFERRY_CALLERS_FILE', 'PASSFERRY_KEYS_DIR', 'PASSFERRY_V1_TOKEN_FILE', 'PASSFERRY_V2_TOKEN_FILE']
     .filter((name) => takes(name) && given[name] !== undefined && !existsSync(given[name]))
     .map((name) => `${name} names something that does not exist`);
 }

@@ -80,6 +80,8 @@ export const reasons = {
   auth_header_missing: ['unauthenticated', 'auth header missing'],
   route_unknown: ['not_found', 'Not Found'],
   method_not_allowed: ['unimplemented', 'Method Not Allowed'],
+  key_unknown: ['not_found', 'There is no such key pair.'],
+  key_refused: ['failed_precondition', 'This change of the keys was refused.'],
   job_unknown: ['not_found', 'There is no such job.'],
   run_unknown: ['not_found', 'There is no such run.'],
   backend_unknown: ['not_found', 'There is no such backend.'],
@@ -96,6 +98,7 @@ export const reasons = {
   // how a job can end
   job_expired: ['expired', 'The job did not finish before its expiry.'],
   job_canceled: ['canceled', 'The job was cancelled before it began.'],
+  dropped: ['canceled', 'The job crashed its worker too often and was given up by a person.'],
   run_canceled: ['canceled', 'The run was cancelled before this row began.'],
   wrong_organization: ['failed_precondition', 'The user does not belong to this organization.'],
   ability_missing: ['unimplemented', 'The backend lacks the ability this needs.'],
@@ -111,11 +114,18 @@ export const reasons = {
   ],
   job_forged: ['permission_denied', 'The job is not signed by a producer of ours and was refused.'],
   job_version_unknown: ['unimplemented', 'The job has a version that this worker does not know.'],
+  job_not_failed: [
+    'failed_precondition',
+    'The job did not fail or expire, or is at work again: there is nothing to retry or drop.',
+  ],
+  reason_invalid: ['invalid_argument', 'The reason must have 1 to 200 characters, none of them a control character.'],
+  cursor_invalid: ['invalid_argument', 'The cursor is not one that this list gave.'],
   secret_destroyed: [
     'failed_precondition',
     'The sealed password was destroyed after its time; send the request again.',
   ],
-  quarantined: ['aborted', 'The job crashed its worker three times and waits for a person.'],
+  quarantined: ['aborted', 'The job crashed its worker too often and waits for a person.'],
+  job_not_quarantined: ['failed_precondition', 'The job does not wait for a person: there is nothing to release.'],
   // infrastructure
   wait_over: ['deadline_exceeded', 'The job was accepted and is not finished yet; ask again with the same key.'],
   accept_unknown: ['unavailable', 'It is unknown whether the request was accepted; send it again with the same key.'],
@@ -127,6 +137,7 @@ export const reasons = {
   backend_limited: ['resource_exhausted', 'The backend asks to slow down.'],
   backend_error: ['internal', 'The backend failed.'],
   backend_unauthenticated: ['unauthenticated', 'The backend does not accept our credentials.'],
+  sealed_key_unknown: ['unavailable', 'The key that this password was sealed to has not reached the worker.'],
   backend_forbidden: ['permission_denied', 'The backend denies us the permission in this organization.'],
   lease_lost: ['aborted', 'The lease on the user was lost before the change was recorded.'],
   held: ['unavailable', 'The backend is on hold.'],
@@ -136,6 +147,38 @@ export const reasons = {
 } as const satisfies Record<string, readonly [Code, string]>;
 
 export type Reason = keyof typeof reasons;
+
+/** What waits when a job meets a fault. `hold`: until a person releases the backend, or the one job. */
+export type Delays = 'job' | 'backend' | 'organization' | 'hold';
+
+/** Faults after which a worker tries again by itself: they end no job. */
+export const putOff = {
+  backend_down: 'backend',
+  backend_timeout: 'backend',
+  backend_limited: 'backend',
+  backend_error: 'backend',
+  backend_unauthenticated: 'backend',
+  backend_forbidden: 'organization',
+  held: 'hold',
+  quarantined: 'hold',
+  redis_down: 'job',
+  lease_lost: 'job',
+  aborted: 'job',
+  internal: 'job',
+  ability_missing: 'job',
+  job_version_unknown: 'job',
+  sealed_key_unknown: 'job',
+} as const satisfies Partial<Record<Reason, Delays>>;
+
+/** Answers after which the caller sends the same request again, under the same key. */
+export const askAgain: ReadonlySet<string> = new Set<Reason>([
+  'wait_over',
+  'accept_unknown',
+  'redis_down',
+  'ledger_not_ready',
+  'shutting_down',
+  'job_expired',
+]);
 
 /** A bad field: where it is and why, never its value. */
 export interface FieldError {

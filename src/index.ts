@@ -1,11 +1,13 @@
 /** The library: what is exported here is the only promise. */
 import { type Environment, loadWorkConfig } from './config.ts';
+import { PassferryError } from './errors.ts';
 import type { JobView, Outcome } from './job.ts';
-import { readFingerprintKey, readJobKey, readPublicKeys } from './key-files.ts';
+import { followJobKey, followPublicKeys, readFingerprintKey } from './key-files.ts';
 import { redisKeys } from './keys.ts';
 import { createLog } from './log.ts';
 import { type Accepted, createProducer as compose } from './producer/producer.ts';
 import { parseIdempotencyKey, parseSetPassword } from './producer/validate.ts';
+import { quarantineProcess } from './quarantine-process.ts';
 import { checkRedisUrl, connectRedis, ready } from './redis.ts';
 import { openBackends, work } from './work.ts';
 import type { PassferryWorker } from './worker/worker.ts';
@@ -40,6 +42,8 @@ export interface SetPasswordInput {
   idempotencyKey?: string;
   /** Default 24 h. */
   expiresInMs?: number;
+  /** A person's later choice is overwritten; only with `admin` (error `permission_missing`). Default false. */
+  overwriteNewer?: boolean;
 }
 
 export interface ProducerHandle {
@@ -58,8 +62,8 @@ export interface ProducerHandle {
  */
 export async function createProducer(options: ProducerOptions): Promise<ProducerHandle> {
   const target = { url: checkRedisUrl(options.redisUrl) };
-  const publicKeys = readPublicKeys(options.keysDir);
-  const jobKey = readJobKey(options.keysDir);
+  const publicKeys = followPublicKeys(options.keysDir);
+  const jobKey = followJobKey(options.keysDir);
   const fingerprintKey = readFingerprintKey(options.keysDir);
   const redis = connectRedis(target, 'producer');
   await ready(redis);
@@ -74,9 +78,11 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
   });
   const asker = { caller: options.caller ?? 'library', admin: options.admin ?? false };
   return {
-    async setPassword({ org, user, password, changeRequired = true, idempotencyKey, expiresInMs }) {
+    async setPassword({ org, user, password, changeRequired = true, idempotencyKey, expiresInMs, overwriteNewer }) {
+      if (overwriteNewer && !asker.admin) throw new PassferryError('permission_missing');
       const request = parseSetPassword({ password, noChangeRequired: !changeRequired }, org, user);
-      return producer.setPassword(asker, request, {
+      const whole = { ...request, ...(overwriteNewer && { overwriteNewer }) };
+      return producer.setPassword(asker, whole, {
         ...(idempotencyKey !== undefined && { idempotencyKey: parseIdempotencyKey(idempotencyKey) }),
         ...(expiresInMs !== undefined && { expiresInMs }),
       });
@@ -93,5 +99,6 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
  */
 export async function createWorker(environment: Environment): Promise<PassferryWorker> {
   const config = loadWorkConfig(environment);
-  return work(config, await openBackends(config), createLog(config.PASSFERRY_LOG_LEVEL, 'work'));
+  const log = createLog(config.PASSFERRY_LOG_LEVEL, 'work');
+  return work(config, await openBackends(config), log, quarantineProcess(environment));
 }

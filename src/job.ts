@@ -4,8 +4,8 @@ import { PassferryError } from './errors.ts';
 /** Where a password finally lives. */
 export type BackendName = 'v1' | 'v2';
 
-/** The queues of BullMQ: nobody who waits stands behind a million rows. */
-export const queueNames = { interactive: 'interactive', rows: 'rows' } as const;
+/** The queues of BullMQ: nobody who waits stands behind a million rows; what crashed its process runs alone. */
+export const queueNames = { interactive: 'interactive', rows: 'rows', quarantine: 'quarantine' } as const;
 export type QueueName = keyof typeof queueNames;
 
 /** The version of job data that this code writes. A worker delays and reports what it does not know (F19). */
@@ -113,6 +113,15 @@ export interface JobView {
   /** Why it waits, when a worker had to put it back. */
   waitingFor?: string;
   outcome?: ToldOutcome;
+  /** Until when a failed job can be retried; then its sealed password is destroyed. */
+  retryUntil?: string;
+  /** How often it was sent on its way again after it had failed, and who did last. */
+  reopened?: number;
+  reopenedBy?: string;
+  /** Who asked in a retry that a person's later choice be overwritten. */
+  overwriteNewerBy?: string;
+  /** A person gave it up. */
+  dropped?: { by: string; reason: string };
 }
 
 /** Stored job data → job data; refuses what this code does not know, without echoing it. */

@@ -3,6 +3,7 @@
  * (`0`: one is built, the names leave room for more).
  */
 export interface Keys {
+  readonly namespace: string;
   /** BullMQ's prefix: its keys are `<prefix>:<queue>:…`. */
   readonly bullPrefix: string;
   /** Last sequence that was given out; absent until a worker has confirmed the floor. */
@@ -20,10 +21,14 @@ export interface Keys {
   hold(backend: string): string;
   /** How far this Redis has come, compared with a copy elsewhere: a wiped or restored one is behind (DESIGN §5). */
   readonly epoch: string;
+  /** Whoever has it moves the epoch on; it ends by itself. */
+  readonly epochTick: string;
   /** Failed and expired jobs of an organization by the time of their outcome (ms). */
   failed(org: string): string;
   /** The same of all organizations by the time at which their sealed password is destroyed (ms). */
   readonly failedSecrets: string;
+  /** Reopened jobs that the queue may not know of yet, by the time of the reopening (ms). */
+  readonly reopened: string;
   /** Jobs of an organization that crashed their process too often and wait for a person. */
   quarantined(org: string): string;
   /** Sealed newest change of a user, while an older attempt may still land. */
@@ -38,6 +43,7 @@ export interface Keys {
 export function redisKeys(namespace: string): Keys {
   const tag = `{${namespace}:0}`;
   return {
+    namespace,
     bullPrefix: `${tag}:q`,
     sequence: `${tag}:sequence`,
     open: `${tag}:open`,
@@ -49,8 +55,10 @@ export function redisKeys(namespace: string): Keys {
     dataKey: (id) => `${tag}:data-key:${id}`,
     hold: (backend) => `${tag}:hold:${backend}`,
     epoch: `${tag}:epoch`,
+    epochTick: `${tag}:epoch-tick`,
     failed: (org) => `${tag}:failed:${encodeURIComponent(org)}`,
     failedSecrets: `${tag}:failed-secrets`,
+    reopened: `${tag}:reopened`,
     quarantined: (org) => `${tag}:quarantined:${encodeURIComponent(org)}`,
     repair: (org, user) => `${tag}:repair:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
     inverted: `${tag}:inverted`,

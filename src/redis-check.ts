@@ -7,8 +7,13 @@ import { redisError } from './ledger/evaluate.ts';
  * from INFO, which managed services leave open where CONFIG is forbidden.
  */
 export async function checkDurability(redis: Redis, allowed: boolean): Promise<void> {
-  const info = await redis.info().catch((error) => {
-    throw redisError(error);
+  const info = await redis.info().catch((error: unknown) => {
+    if (!(error instanceof Error && error.message.startsWith('NOPERM'))) throw redisError(error);
+    if (allowed) return '';
+    throw new PassferryError('config_invalid', {
+      message:
+        'This user of Redis may not run INFO, so nobody can tell whether accepted jobs are safe there. Allow it INFO, or override with PASSFERRY_ALLOW_INSECURE=durability.',
+    });
   });
   const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1];
   const problems: string[] = [];

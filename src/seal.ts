@@ -23,7 +23,22 @@ export interface KeyPair {
   kid: string;
   state: 'active' | 'accept';
   jwk: JWK;
+  /** RFC 3339. */
+  madeAt?: string;
 }
+
+/** What is left of a pair that was destroyed on purpose. */
+export interface DestroyedPair {
+  kid: string;
+  state: 'destroyed';
+  madeAt?: string;
+  destroyedAt: string;
+}
+
+export type StoredPair = KeyPair | DestroyedPair;
+
+/** Fixed, or asked each time; `now` asks for what the file holds at this moment. */
+export type KeyPairs = readonly StoredPair[] | ((now?: boolean) => readonly StoredPair[]);
 
 export interface SealedPassword {
   dataKey: string;
@@ -48,12 +63,12 @@ const graceMs = 25 * 3_600_000;
 export type Sealer = (password: Secret, identity: Identity, expiresAt: number) => Promise<SealedPassword>;
 
 /** Producers hold public keys only: what they have sealed they cannot open again. */
-export function createSealer(publicKeys: KeyPair[], jobKey: JobKey, store: DataKeyStore): Sealer {
+export function createSealer(publicKeys: KeyPairs, jobKey: JobKey, store: DataKeyStore): Sealer {
   let current: Promise<DataKey> | undefined;
 
   async function makeDataKey(): Promise<DataKey> {
-    const pair = publicKeys.find((key) => key.state === 'active');
-    if (!pair) throw new PassferryError('config_invalid', { scope: 'backend' });
+    const pair = pairsOf(publicKeys, true).find((key) => key.state === 'active');
+    if (pair?.state !== 'active') throw new PassferryError('config_invalid', { scope: 'backend' });
     const bytes = randomBytes(32);
     const id = randomBytes(12).toString('base64url');
     const wrapped = await new CompactEncrypt(bytes)
@@ -97,24 +112,37 @@ export type Opener = (sealed: SealedPassword, identity: Identity) => Promise<Sec
 
 /**
  * Opens what a producer sealed. Errors: `sealed_unreadable` (altered, truncated, or moved to another job),
- * `sealed_key_destroyed` (its data key or key pair is gone).
+ * `sealed_key_destroyed` (its data key or key pair is gone), `sealed_key_unknown` (scope `backend`: its pair has not reached
+ * this worker, and may).
  */
-export function createOpener(privateKeys: KeyPair[], jobKey: JobKey, store: DataKeyStore): Opener {
-  const cache = new Map<string, Promise<Buffer>>();
+export function createOpener(
+  privateKeys: KeyPairs,
+  jobKey: JobKey,
+  store: DataKeyStore,
+  onForged: (dataKey: string) => void = () => {},
+): Opener {
+  const cache = new Map<string, Promise<{ kid: string; bytes: Buffer }>>();
 
-  async function unwrap(id: string): Promise<Buffer> {
+  function pairOf(kid: string | undefined): KeyPair {
+    const find = (now: boolean) => pairsOf(privateKeys, now).find((key) => key.kid === kid);
+    const pair = find(false) ?? find(true);
+    if (!pair) throw new PassferryError('sealed_key_unknown', { scope: 'backend' });
+    if (pair.state === 'destroyed') throw new PassferryError('sealed_key_destroyed');
+    return pair;
+  }
+
+  async function unwrap(id: string): Promise<{ kid: string; bytes: Buffer }> {
     const stored = await store.get(id);
     const [wrapped, mac] = stored?.split('~') ?? [];
     // A forged data key counts as absent.
     if (!wrapped || !mac || !verify(jobKey, 'data-key', [id, wrapped], mac)) {
+      if (stored) onForged(id);
       throw new PassferryError('sealed_key_destroyed');
     }
-    const kid = headerKid(wrapped);
-    const pair = privateKeys.find((key) => key.kid === kid);
-    if (!pair) throw new PassferryError('sealed_key_destroyed');
+    const pair = pairOf(pairNamedBy(wrapped));
     try {
       const { plaintext } = await compactDecrypt(wrapped, await importJWK(pair.jwk, 'ECDH-ES+A256KW'));
-      return Buffer.from(plaintext);
+      return { kid: pair.kid, bytes: Buffer.from(plaintext) };
     } catch (cause) {
       throw new PassferryError('sealed_unreadable', { cause });
     }
@@ -128,7 +156,9 @@ export function createOpener(privateKeys: KeyPair[], jobKey: JobKey, store: Data
       cache.set(dataKey, unwrapped);
       unwrapped.catch(() => cache.delete(dataKey));
     }
-    const key = await unwrapped;
+    const { kid, bytes: key } = await unwrapped;
+    // A pair that was destroyed since opens nothing more, whatever is remembered.
+    pairOf(kid);
     const raw = Buffer.from(sealed, 'base64url');
     if (raw.length !== 12 + paddedBytes + 16) throw new PassferryError('sealed_unreadable');
     try {
@@ -149,9 +179,14 @@ function aad(dataKey: string, { jobId, org, user, seq }: Identity): Buffer {
   return Buffer.from(JSON.stringify(['passferry-sealed', 1, dataKey, jobId, org, user, seq]));
 }
 
-function headerKid(jwe: string): string | undefined {
+function pairsOf(pairs: KeyPairs, now: boolean): readonly StoredPair[] {
+  return typeof pairs === 'function' ? pairs(now) : pairs;
+}
+
+/** The kid of the pair that a wrapped data key was made for, as it says itself: nothing is checked. */
+export function pairNamedBy(wrapped: string): string | undefined {
   try {
-    return JSON.parse(Buffer.from(jwe.split('.')[0] ?? '', 'base64url').toString()).kid;
+    return JSON.parse(Buffer.from(wrapped.split('.')[0] ?? '', 'base64url').toString()).kid;
   } catch {
     return undefined;
   }

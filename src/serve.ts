@@ -1,5 +1,5 @@
 import { allows, type ServeConfig } from './config.ts';
-import { readFingerprintKey, readJobKey, readPublicKeys } from './key-files.ts';
+import { followJobKey, followPublicKeys, readFingerprintKey } from './key-files.ts';
 import { redisKeys } from './keys.ts';
 import type { Log } from './log.ts';
 import { loadCallers } from './producer/callers.ts';
@@ -20,8 +20,8 @@ export async function serve(config: ServeConfig, log: Log): Promise<Serving> {
     onState: (state: string, code?: string) => log.debug({ state, code }, 'redis'),
   };
   const callers = loadCallers(config.PASSFERRY_CALLERS_FILE, (err) => log.error({ err }, 'the old callers stay'));
-  const publicKeys = readPublicKeys(config.PASSFERRY_KEYS_DIR);
-  const jobKey = readJobKey(config.PASSFERRY_KEYS_DIR);
+  const publicKeys = followPublicKeys(config.PASSFERRY_KEYS_DIR);
+  const jobKey = followJobKey(config.PASSFERRY_KEYS_DIR);
   const fingerprintKey = readFingerprintKey(config.PASSFERRY_KEYS_DIR);
 
   const patient = connectRedis(target, 'worker');

@@ -1,10 +1,21 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { SetPasswordData } from './job.ts';
 
-/** The shared job key: producers and workers have it, Redis does not. `previous` is still accepted while it rotates. */
+/**
+ * The shared job key: producers and workers have it, Redis does not. Only `current` signs; `previous` and a prepared `next`
+ * are accepted while it rotates. Read `current` first: one that follows its file is looked up there.
+ */
 export interface JobKey {
-  current: Buffer;
-  previous?: Buffer;
+  readonly current: Buffer;
+  readonly previous?: Buffer | undefined;
+  readonly next?: Buffer | undefined;
+  /** Looks at its file again; true when that has changed. */
+  refresh?(): boolean;
+}
+
+/** All keys that are accepted, the present one first. */
+export function acceptedKeys({ current, previous, next }: JobKey): Buffer[] {
+  return [current, previous, next].filter((key) => key !== undefined);
 }
 
 /** HMAC-SHA-256 over a kind and its parts, so that no record can pass for one of another kind. base64url. */
@@ -18,8 +29,9 @@ export function verify(
   parts: readonly (string | number | boolean | undefined)[],
   given: string,
 ): boolean {
-  const candidates = [key.current, ...(key.previous ? [key.previous] : [])];
-  return candidates.some((candidate) => equal(mac(candidate, kind, parts), given));
+  const fits = () => acceptedKeys(key).some((candidate) => equal(mac(candidate, kind, parts), given));
+  // Another process may have taken a new key a moment before us: that is no forgery.
+  return fits() || (key.refresh?.() === true && fits());
 }
 
 /** Everything of a job but the signature: an altered expiry, sequence or user is a forgery. */

@@ -2,13 +2,29 @@ import { channel } from 'node:diagnostics_channel';
 
 /** Named points in a job's life: metrics and tests listen, nobody else pays. */
 export type TracePoint =
+  | 'accept:received'
+  | 'accept:reserved'
+  | 'accept:sealed'
+  | 'accept:added'
+  | 'job:taken'
+  | 'job:decoded'
   | 'job:begun'
   | 'job:settling'
+  | 'job:opened'
   | 'job:attempted'
   | 'job:applied'
   | 'job:committed'
+  | 'job:settled'
   | 'job:delayed'
-  | 'ledger:forged';
+  | 'job:quarantined'
+  | 'job:held'
+  | 'repair:detected'
+  | 'repair:sent'
+  | 'repair:done'
+  | 'repair:dropped'
+  | 'repair:failed'
+  | 'ledger:forged'
+  | 'ledger:lost';
 
 export interface TraceFacts {
   jobId: string;

@@ -1,17 +1,20 @@
 import { createServer } from 'node:http';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import type { Backend } from './adapters/port.ts';
 import { createV1Postgres, pgClient } from './adapters/v1-postgres/index.ts';
+import { createV1Zitadel } from './adapters/v1-zitadel/index.ts';
 import { createV2Zitadel } from './adapters/v2-zitadel/index.ts';
-import { allows, type WorkConfig } from './config.ts';
+import { allows, isZitadel, type WorkConfig } from './config.ts';
 import { credential } from './credential.ts';
-import { readJobKey, readPrivateKeys } from './key-files.ts';
+import { followJobKey, followPrivateKeys } from './key-files.ts';
 import { redisKeys } from './keys.ts';
 import { dataKeyStore } from './ledger/data-keys.ts';
 import type { Log } from './log.ts';
 import { connectRedis } from './redis.ts';
 import { checkDurability } from './redis-check.ts';
 import { createLocalHold } from './worker/hold-file.ts';
+import type { QuarantineWay } from './worker/quarantine.ts';
 import { createWorker, type PassferryWorker } from './worker/worker.ts';
 
 export interface Backends {
@@ -22,7 +25,15 @@ export interface Backends {
 /** Backends from configuration. Nothing is called yet: a backend that is down delays jobs, it does not stop a worker. */
 export async function openBackends(config: WorkConfig): Promise<Backends> {
   const backends: Backends = {};
-  if (config.PASSFERRY_V1_URL) {
+  if (config.PASSFERRY_V1_URL && isZitadel(config.PASSFERRY_V1_URL)) {
+    const { PASSFERRY_V1_TOKEN_FILE: file, PASSFERRY_V1_TOKEN: value } = config;
+    backends.v1 = createV1Zitadel({
+      url: config.PASSFERRY_V1_URL,
+      credential: credential(file ? { file } : { value: value as string }),
+      deadlineMs: config.PASSFERRY_V2_DEADLINE,
+      allowPlaintext: allows(config, 'v1'),
+    });
+  } else if (config.PASSFERRY_V1_URL) {
     const v1 = await createV1Postgres({
       sql: pgClient(config.PASSFERRY_V1_URL),
       bcryptCost: config.PASSFERRY_V1_BCRYPT_COST,
@@ -42,8 +53,16 @@ export async function openBackends(config: WorkConfig): Promise<Backends> {
   return backends;
 }
 
-/** The worker process: takes jobs, holds the private key, writes the backends. */
-export async function work(config: WorkConfig, backends: Backends, log: Log): Promise<PassferryWorker> {
+/**
+ * The worker process: takes jobs, holds the private key, writes the backends.
+ * @param quarantine what becomes of jobs that end their process; default: held for a person.
+ */
+export async function work(
+  config: WorkConfig,
+  backends: Backends,
+  log: Log,
+  quarantine: QuarantineWay = { kind: 'none' },
+): Promise<PassferryWorker> {
   const target = {
     url: config.PASSFERRY_REDIS_URL,
     onState: (state: string, code?: string) => log.debug({ state, code }, 'redis'),
@@ -59,11 +78,12 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
     connect: () => connectRedis(target, 'worker'),
     keys,
     dataKeys: dataKeyStore(shared, keys),
-    privateKeys: readPrivateKeys(config.PASSFERRY_KEYS_DIR),
-    jobKey: readJobKey(config.PASSFERRY_KEYS_DIR),
+    privateKeys: followPrivateKeys(config.PASSFERRY_KEYS_DIR),
+    jobKey: followJobKey(config.PASSFERRY_KEYS_DIR),
     retentionMs: config.PASSFERRY_RETENTION,
+    failedSecretMs: config.PASSFERRY_FAILED_SECRETS,
     backends: {
-      ...(backends.v1 && { v1: { backend: backends.v1, limit: availableParallelism() } }),
+      ...(backends.v1 && { v1: { backend: backends.v1, limit: v1Limit(config) } }),
       ...(backends.v2 && { v2: { backend: backends.v2, limit: config.PASSFERRY_V2_CONCURRENCY } }),
     },
     stages: config.PASSFERRY_STAGES,
@@ -71,6 +91,8 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
     deadlineMs: config.PASSFERRY_V2_DEADLINE,
     settleMs: config.PASSFERRY_V2_SETTLE,
     localHold,
+    ...epochFile(config, backends),
+    quarantine,
     log,
   });
   const health = config.PASSFERRY_HEALTH_LISTEN ? healthServer(config.PASSFERRY_HEALTH_LISTEN, worker) : undefined;
@@ -86,7 +108,22 @@ export async function work(config: WorkConfig, backends: Backends, log: Log): Pr
   };
 }
 
-/** Health is progress: ready once the order is confirmed, and what every backend waits for. */
+/** Where a backend keeps a copy of the epoch, a file is only for those who want a second one. */
+function epochFile(config: WorkConfig, backends: Backends): { epochFile?: string } {
+  const { PASSFERRY_EPOCH_FILE: given, PASSFERRY_KEYS_DIR: dir, PASSFERRY_NAMESPACE: namespace } = config;
+  if (given) return { epochFile: given };
+  return Object.values(backends).some((backend: Backend) => backend.epoch)
+    ? {}
+    : { epochFile: join(dir, `epoch-${namespace}`) };
+}
+
+/** Hashing takes a core each; a ZITADEL hashes elsewhere. */
+function v1Limit({ PASSFERRY_V1_CONCURRENCY: limit, PASSFERRY_V1_URL: url }: WorkConfig): number {
+  return limit ?? (isZitadel(url) ? zitadelLimit : availableParallelism());
+}
+const zitadelLimit = 8;
+
+/** Health is progress: 200 once the order is confirmed and while jobs move or none waits, whatever waits for a known reason. */
 function healthServer({ host, port }: { host: string; port: number }, worker: PassferryWorker) {
   let ready = false;
   worker.ready.then(
@@ -96,8 +133,9 @@ function healthServer({ host, port }: { host: string; port: number }, worker: Pa
     () => {},
   );
   const server = createServer((_request, response) => {
-    response.writeHead(ready ? 200 : 503, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ ready, ...worker.progress() }));
+    const progress = worker.progress();
+    response.writeHead(ready && progress.healthy ? 200 : 503, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ ready, ...progress }));
   });
   server.listen(port, host);
   return server;

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { loadServeConfig, loadWorkConfig } from '../src/config.ts';
+import { tempDir } from './kit/files.ts';
 
 interface Service {
   image?: string;
@@ -197,16 +198,34 @@ describe('Dockerfile', () => {
       .split(/^FROM /m)
       .at(-1) ?? '';
 
-  test('ends in a small image of Node 20 that runs as node, without diagnostic reports', () => {
+  test('ends in a small image of Node 20 that runs as node', () => {
     expect(last).toMatch(/^node:20-slim\n/);
     expect(last).toMatch(/^USER node$/m);
-    expect(last).toContain('NODE_ENV=production');
-    expect(last).toContain('ENTRYPOINT ["node", "dist/cli/main.js"]');
-    const options = /NODE_OPTIONS="([^"]+)"/.exec(last)?.[1] ?? '';
-    const probe =
-      'const r = process.report; console.log(r.reportOnFatalError, r.reportOnSignal, r.reportOnUncaughtException)';
-    const { stdout } = spawnSync(process.execPath, ['-e', probe], { env: { NODE_OPTIONS: options }, encoding: 'utf8' });
-    expect(stdout.trim()).toBe('false false false');
+    expect(last).toMatch(/^ENV NODE_ENV=production$/m);
+  });
+
+  test('makes no core file, no diagnostic report and no heap snapshot, also when the environment asks for them', () => {
+    const [shell = '', ...args] = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(last)?.[1] ?? '[]') as string[];
+    const cwd = tempDir();
+    mkdirSync(`${cwd}/dist/cli`, { recursive: true });
+    // In the place of ours: tells how it was started.
+    writeFileSync(
+      `${cwd}/dist/cli/main.js`,
+      `const { reportOnFatalError, reportOnSignal, reportOnUncaughtException } = process.report;
+       const [, core] = /Max core file size +(\\S+ +\\S+)/.exec(require('fs').readFileSync('/proc/self/limits', 'utf8'));
+       const { NODE_OPTIONS } = process.env;
+       const reports = [reportOnFatalError, reportOnSignal, reportOnUncaughtException];
+       console.log(JSON.stringify({ core, reports, NODE_OPTIONS, flags: process.execArgv, args: process.argv.slice(2) }));`,
+    );
+    const NODE_OPTIONS = '--report-on-signal --report-uncaught-exception --heapsnapshot-signal=SIGUSR2';
+    const env = { ...process.env, NODE_OPTIONS };
+    const { stdout } = spawnSync(shell, [...args, 'set', 'a b', '--org', '$x'], { cwd, env, encoding: 'utf8' });
+    expect(JSON.parse(stdout)).toEqual({
+      core: expect.stringMatching(/^0 +0$/),
+      reports: [false, false, false],
+      flags: ['--no-report-on-fatalerror', '--no-report-on-signal', '--no-report-uncaught-exception'],
+      args: ['set', 'a b', '--org', '$x'],
+    });
   });
 
   test('everything it copies exists and is let through by .dockerignore, and nothing else is', () => {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -30,6 +31,15 @@ async function refusal(file: string | Buffer, options?: ParseOptions): Promise<P
   expect(error).toBeInstanceOf(PassferryError);
   return error as PassferryError;
 }
+
+it.each(['userId,password\n1,hunter-2222\n2,hunter-3333\n', '{"userId":"1","password":"hunter-2222"}\n'])(
+  'leaves zeros of what it has read',
+  async (file) => {
+    const pieces = file.match(/[\s\S]{1,7}/g)?.map((text) => Buffer.from(text)) ?? [];
+    for await (const row of parseRows(Readable.from(pieces))) expect(isRejected(row)).toBe(false);
+    expect(Buffer.concat(pieces).every((byte) => byte === 0)).toBe(true);
+  },
+);
 
 describe('CSV', () => {
   it('reads ids as text and keeps every character of a password', async () => {

@@ -12,9 +12,9 @@ const layerPatterns: [Layer, RegExp][] = [
   ['vocabulary', /^(errors|secret|job|keys|ids)\.ts$/],
   [
     'tools',
-    /^(seal|signature|redis|redis-check|key-files|config|log|trace|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
+    /^(seal|signature|redis|redis-check|listen|key-files|key-files\/[\w-]+|config|log|trace|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
   ],
-  ['entry', /^(index|work|serve)\.ts$/],
+  ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
   ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'cli'] as const).map((name): [Layer, RegExp] => [
     name,
     new RegExp(`^${name}/`),
@@ -38,10 +38,10 @@ const sees: Record<Layer, Layer[]> = {
 
 /** Package → the files that may import it; `values`: types are free. */
 const confined: { name: RegExp; only: RegExp; values?: true }[] = [
-  { name: /^bullmq$/, only: /^(producer\/(producer|events)|worker\/worker)\.ts$/ },
+  { name: /^bullmq$/, only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed))\.ts$/ },
   { name: /^ioredis$/, only: /^redis\.ts$/, values: true },
   { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox)\// },
-  { name: /^@zitadel\/proto(\/|$)/, only: /^(adapters|sandbox)\// },
+  { name: /^@zitadel\/proto(\/|$)/, only: /^(adapters|sandbox|producer\/rpc)\// },
   { name: /^pino$/, only: /^log\.ts$/ },
   { name: /^zod$/, only: /^(config|producer\/callers)\.ts$/ },
 ];
@@ -144,9 +144,9 @@ function isTypeOnly({ importClause }: ts.ImportDeclaration): boolean {
   );
 }
 
-/** `adapters/v1-postgres/sql.ts` → `v1-postgres`; undefined for what all adapters share. */
+/** `adapters/v1-postgres/sql.ts` → `v1-postgres`; undefined for what adapters share. */
 function folderOf(file: string): string | undefined {
-  return /^adapters\/([^/]+)\//.exec(file)?.[1];
+  return /^adapters\/(?!zitadel\/)([^/]+)\//.exec(file)?.[1];
 }
 
 const root = fileURLToPath(new URL('../src', import.meta.url));

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { exportJWK, generateKeyPair } from 'jose';
 import { expect, test, vi } from 'vitest';
-import type { DataKeyStore, KeyPair } from '../src/seal.ts';
-import { createOpener, createSealer } from '../src/seal.ts';
+import type { DataKeyStore, KeyPair, KeyPairs, StoredPair } from '../src/seal.ts';
+import { createOpener, createSealer, pairNamedBy } from '../src/seal.ts';
 import { Secret } from '../src/secret.ts';
 
 async function makePair(kid: string): Promise<{ open: KeyPair; shut: KeyPair }> {
@@ -31,7 +31,7 @@ const { kept, store } = memoryStore();
 const seal = createSealer([pair.shut], jobKey, store);
 const sealed = await seal(Secret.fromString(password), identity, expiresAt);
 /** A new one each time: an opener remembers data keys. */
-const open = (keys = [pair.open], key = jobKey, from = store) => createOpener(keys, key, from);
+const open = (keys: KeyPairs = [pair.open], key = jobKey, from = store) => createOpener(keys, key, from);
 const fails = (reason: string) => expect.objectContaining({ reason });
 
 test('what was sealed opens again, and holds nothing in clear', async () => {
@@ -84,10 +84,45 @@ test('a forged data key counts as gone, also one that was made for the right pub
 test('without its data key or its key pair it is gone for good', async () => {
   const gone = fails('sealed_key_destroyed');
   await expect(open([pair.open], jobKey, memoryStore().store)(sealed, identity)).rejects.toEqual(gone);
-  await expect(open([other.open])(sealed, identity)).rejects.toEqual(gone);
-  await expect(open([])(sealed, identity)).rejects.toEqual(gone);
+  const destroyed: StoredPair = { kid: 'one', state: 'destroyed', destroyedAt: '2026-01-01T00:00:00Z' };
+  await expect(open([other.open, destroyed])(sealed, identity)).rejects.toEqual(gone);
+  // A pair that nobody destroyed may only not be here yet: that ends no job.
+  const missing = expect.objectContaining({ reason: 'sealed_key_unknown', scope: 'backend' });
+  await expect(open([other.open])(sealed, identity)).rejects.toEqual(missing);
+  await expect(open([])(sealed, identity)).rejects.toEqual(missing);
   const accepted: KeyPair[] = [other.open, { ...pair.open, state: 'accept' }];
   expect((await open(accepted)(sealed, identity)).reveal()).toBe(password);
+});
+
+test('what was opened before opens no more once its pair is destroyed', async () => {
+  let pairs: StoredPair[] = [pair.open];
+  const opener = open(() => pairs);
+  expect((await opener(sealed, identity)).reveal()).toBe(password);
+  pairs = [{ kid: 'one', state: 'destroyed', destroyedAt: '2026-01-01T00:00:00Z' }];
+  await expect(opener(sealed, identity)).rejects.toEqual(fails('sealed_key_destroyed'));
+});
+
+test('the pair of the moment is asked for at each new data key, and a new one waits for nothing', async () => {
+  const days = vi.spyOn(Date, 'now');
+  try {
+    let pairs: StoredPair[] = [pair.shut];
+    const later = memoryStore();
+    const sealer = createSealer(() => pairs, jobKey, later.store);
+    const kids = async () => {
+      const { dataKey } = await sealer(Secret.fromString('x'), identity, expiresAt);
+      return pairNamedBy(later.kept.get(dataKey)?.wrapped as string);
+    };
+    expect(await kids()).toBe('one');
+    pairs = [other.shut, { ...pair.shut, state: 'accept' }];
+    expect(await kids()).toBe('one');
+    days.mockReturnValue(Date.now() + 3_600_000);
+    expect(await kids()).toBe('two');
+    // And the worker: a list without the kid is asked for anew before anything is said.
+    const fresh = vi.fn((now?: boolean) => (now ? [pair.open] : [other.open]));
+    expect((await open(fresh)(sealed, identity)).reveal()).toBe(password);
+  } finally {
+    days.mockRestore();
+  }
 });
 
 test('a failed look-up is not remembered', async () => {

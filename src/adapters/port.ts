@@ -36,6 +36,12 @@ export interface BackendUser {
   email?: string;
 }
 
+export interface EpochStore {
+  /** Undefined when there is none yet. */
+  read(namespace: string, signal: AbortSignal): Promise<number | undefined>;
+  write(namespace: string, epoch: number, signal: AbortSignal): Promise<void>;
+}
+
 /**
  * A backend. `setPassword` is required; every other ability is optional and asked for, never guessed: a missing one is
  * `unimplemented`, loudly.
@@ -59,6 +65,8 @@ export interface Backend {
   prove?(org: string, user: string, password: Secret, signal: AbortSignal): Promise<boolean>;
   /** The highest sequence this backend has applied: the floor of a fresh ledger. */
   highestSequence?(signal: AbortSignal): Promise<bigint>;
+  /** Keeps a copy of the epoch of each ledger, by namespace: what tells a wiped or restored Redis. Never lowers one. */
+  epoch?: EpochStore;
   /** Answers or throws: is the backend there? */
   ping(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;

@@ -26,6 +26,7 @@ interface ImportOptions extends ConnectionOptions {
   detach?: boolean;
   rejects?: string;
   yes?: boolean;
+  overwriteNewer?: boolean;
   json?: boolean;
   quiet?: boolean;
 }
@@ -46,6 +47,7 @@ export function registerImport(program: Command): void {
     .addOption(new Option('--wait <time>', 'longest wait, such as 10m; default: until done').argParser(parseDuration))
     .addOption(new Option('--detach', 'do not wait').conflicts('wait'))
     .option('--rejects <path>', 'where rows that are not in effect go; default: <file>.rejects.csv')
+    .option('--overwrite-newer', 'also for users who chose another one since (needs admin)')
     .option('--yes', 'do not ask')
     .option('--json', 'print one JSON object')
     .option('--quiet', 'no progress');
@@ -136,7 +138,10 @@ async function upload(
   const format = source?.format ?? options.format ?? 'csv';
   const reply = await api.request<RunView>(
     'POST',
-    `/imports${options.changeRequired ? '' : '?noChangeRequired=true'}`,
+    `/imports?${new URLSearchParams({
+      ...(!options.changeRequired && { noChangeRequired: 'true' }),
+      ...(options.overwriteNewer && { overwriteNewer: 'true' }),
+    })}`,
     {
       stream: source ? createReadStream(source.path) : process.stdin,
       headers: {

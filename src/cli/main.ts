@@ -5,7 +5,9 @@ import { PassferryError } from '../errors.ts';
 import { registerHold } from './hold.ts';
 import { registerImport } from './import.ts';
 import { registerJob } from './job.ts';
+import { registerJobs } from './jobs.ts';
 import { registerKeys } from './keys.ts';
+import { registerQuarantine } from './quarantine.ts';
 import { registerServers } from './servers.ts';
 import { registerSet } from './set.ts';
 import { withThreadPool } from './thread-pool.ts';
@@ -27,6 +29,8 @@ Exit codes: 0 all in effect · 1 some rejected, refused, superseded or stale · 
 registerServers(program);
 registerSet(program);
 registerJob(program);
+registerJobs(program);
+registerQuarantine(program);
 registerImport(program);
 registerHold(program);
 registerKeys(program);

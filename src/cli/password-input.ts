@@ -16,8 +16,10 @@ export async function readPassword(input: NodeJS.ReadStream = process.stdin): Pr
   const bytes = input.isTTY ? await askTwice(input as ReadStream) : await readPiped(input);
   const text = decode(bytes);
   const reason = text === undefined ? 'password_ill_formed' : checkPassword(text);
-  if (reason) throw new PassferryError(reason);
-  return new Secret(bytes);
+  const password = new Secret(bytes);
+  if (!reason) return password;
+  password.wipe();
+  throw new PassferryError(reason);
 }
 
 function decode(bytes: Buffer): string | undefined {
@@ -32,11 +34,12 @@ async function readPiped(input: AsyncIterable<Buffer | string>): Promise<Buffer>
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of input) {
-    parts.push(Buffer.from(part as string));
+    parts.push(typeof part === 'string' ? Buffer.from(part) : part);
     size += part.length;
     if (size > inputLimit) throw new PassferryError('password_too_long');
   }
   const all = Buffer.concat(parts);
+  for (const part of parts) part.fill(0);
   if (all.at(-1) !== 10) return all;
   return all.subarray(0, all.at(-2) === 13 ? -2 : -1);
 }
@@ -46,6 +49,7 @@ async function askTwice(tty: ReadStream): Promise<Buffer> {
   const second = await askHidden(tty, 'Again: ');
   const same = first.equals(second);
   second.fill(0);
+  if (!same) first.fill(0);
   if (!same) throw cliError(exits.usage, 'the two passwords differ; nothing was sent');
   return first;
 }

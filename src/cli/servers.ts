@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import { loadServeConfig, loadWorkConfig } from '../config.ts';
 import { createLog } from '../log.ts';
+import { quarantineProcess } from '../quarantine-process.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
 import { serve } from '../serve.ts';
 import { openBackends, work } from '../work.ts';
@@ -38,10 +39,13 @@ export function registerServers(program: Command): void {
   program
     .command('work')
     .description('run a worker: takes jobs and sets passwords (configured by PASSFERRY_* variables)')
-    .action(async () => {
+    .option('--quarantine', 'take only jobs that crashed their worker, one at a time, and end when there are none')
+    .action(async ({ quarantine: inside }: { quarantine?: boolean }) => {
       const config = loadWorkConfig(process.env);
-      const worker = await work(config, await openBackends(config), createLog(config.PASSFERRY_LOG_LEVEL, 'work'));
-      await untilStopped(() => worker.close());
+      const log = createLog(config.PASSFERRY_LOG_LEVEL, inside ? 'quarantine' : 'work');
+      const way = inside ? ({ kind: 'inside' } as const) : quarantineProcess(process.env);
+      const worker = await work(config, await openBackends(config), log, way);
+      await untilStopped(() => worker.close(), worker.idle);
     });
 
   program

@@ -14,6 +14,7 @@ interface SetOptions extends ConnectionOptions {
   changeRequired: boolean;
   key?: string;
   async?: boolean;
+  overwriteNewer?: boolean;
   json?: boolean;
 }
 
@@ -33,6 +34,7 @@ export function registerSet(program: Command): void {
     .option('--no-change-required', 'the user need not change it at the next login')
     .option('--key <key>', 'idempotency key: sending again with it sets nothing twice')
     .option('--async', 'do not wait for the outcome')
+    .option('--overwrite-newer', 'also when the user chose another one since (needs admin)')
     .option('--json', 'print JSON');
   withConnection(command).action((user: string, options: SetOptions) => finish(() => set(user, options)));
 }
@@ -43,19 +45,21 @@ async function set(user: string, options: SetOptions): Promise<number> {
   const api = connect(options);
   const key = options.key ?? `set-${randomUUID()}`;
   const password = await readPassword();
+  const json = { password: password.reveal(), noChangeRequired: !options.changeRequired };
+  password.wipe();
   const reply = await api.request<SetReply | undefined>(
     'POST',
     `/management/v1/users/${encodeURIComponent(user)}/password`,
     {
-      json: { password: password.reveal(), noChangeRequired: !options.changeRequired },
+      json,
       headers: {
         'idempotency-key': key,
         ...(options.org !== undefined && { 'x-zitadel-orgid': options.org }),
         ...(options.async && { prefer: 'respond-async' }),
+        ...(options.overwriteNewer && { 'passferry-overwrite-newer': 'true' }),
       },
     },
   );
-  password.wipe();
   return report(reply, user, key, options.json === true);
 }
 

@@ -40,8 +40,7 @@ export function createHolds(redis: Redis, keys: Keys, jobKey: JobKey) {
       const [seconds, micros] = (await redis.time().catch(fail)) as unknown as [string, string];
       const at = new Date(Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000)).toISOString();
       const hold: Hold = { backend, reason, by, at };
-      const stored = JSON.stringify({ ...hold, mac: sign(jobKey, 'hold', parts(hold)) });
-      await redis.set(keys.hold(backend), stored).catch(fail);
+      await redis.set(keys.hold(backend), encodeHold(jobKey, hold)).catch(fail);
       return hold;
     },
 
@@ -60,6 +59,11 @@ export function createHolds(redis: Redis, keys: Keys, jobKey: JobKey) {
       };
     },
   };
+}
+
+/** A hold → what is stored: signed. */
+export function encodeHold(jobKey: JobKey, hold: Hold): string {
+  return JSON.stringify({ ...hold, mac: sign(jobKey, 'hold', parts(hold)) });
 }
 
 function parts({ backend, reason, by, at }: Hold) {

@@ -2,8 +2,10 @@ import type { Redis } from 'ioredis';
 import { PassferryError } from '../errors.ts';
 import { type BackendName, isFailure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
-import { type JobKey, sign, verify } from '../signature.ts';
+import { type JobKey, sign } from '../signature.ts';
+import { type Applied, readApplied as appliedOf, writeApplied } from './applied.ts';
 import { evaluate } from './evaluate.ts';
+import { createFailed, keepDataKey } from './failed.ts';
 import { createRecords, type OnForged } from './records.ts';
 import { rejectOf } from './reject.ts';
 import { createReserve } from './reserve.ts';
@@ -20,14 +22,11 @@ export interface LedgerOptions {
   failedSecretMs?: number;
   /** How long an attempt that was looked for in vain may still land, ms: so long the newer change can be repaired. Default 10 min. */
   repairMs?: number;
+  /** An older change was made after a newer one: who, by ids. */
+  onInverted?: (seen: { older: string; newer: string }) => void;
 }
 
-export interface Applied {
-  seq: bigint;
-  jobId: string;
-  /** When the backend says that our change was made, ms with fraction; 0 when unknown. */
-  changedAt: number;
-}
+export type { Applied } from './applied.ts';
 
 export interface OpenAttempt {
   sentAt: number;
@@ -60,26 +59,24 @@ const settleGraceMs = 30_000;
 export type Ledger = ReturnType<typeof createLedger>;
 
 export function createLedger(options: LedgerOptions, onForged: OnForged = () => {}) {
-  const { redis, keys, jobKey, retentionMs, failedSecretMs = 24 * 3_600_000, repairMs = 600_000 } = options;
+  const { redis, keys, jobKey, retentionMs, failedSecretMs = 24 * 3_600_000, repairMs = 600_000, onInverted } = options;
   const run = (script: string, keyList: string[], args: (string | number)[]) => evaluate(redis, script, keyList, args);
   const runKey = (data: { run?: string }) => keys.run(data.run ?? '-');
 
   const records = createRecords(redis, keys, jobKey, onForged);
   const { readOutcome } = records;
 
-  function appliedValue(data: SetPasswordData, backend: BackendName, changedAt: number): string {
-    const parts = [data.org, data.user, backend, data.seq, data.jobId, changedAt];
-    return `${data.seq}:${data.jobId}:${changedAt}:${sign(jobKey, 'applied', parts)}`;
+  function readApplied(data: SetPasswordData, backend: BackendName, value: string): Applied | undefined {
+    const applied = appliedOf(jobKey, data, backend, value);
+    if (!applied) onForged('applied', data.jobId);
+    return applied;
   }
 
-  function readApplied(data: SetPasswordData, backend: BackendName, value: string): Applied | undefined {
-    const [seq, jobId, changedAt, mac] = value.split(':');
-    if (!seq || !jobId || !changedAt || !mac) return undefined;
-    if (verify(jobKey, 'applied', [data.org, data.user, backend, seq, jobId, Number(changedAt)], mac)) {
-      return { seq: BigInt(seq), jobId, changedAt: Number(changedAt) };
-    }
-    onForged('applied', data.jobId);
-    return undefined;
+  /** An older change of ours that came after it is ours too: not a person's. */
+  function lastOfOurs(data: SetPasswordData, backend: BackendName, value: string, inversion: string | undefined) {
+    const applied = readApplied(data, backend, value);
+    const late = inversion ? readApplied(data, backend, inversion) : undefined;
+    return applied && late && late.changedAt > applied.changedAt ? { ...applied, changedAt: late.changedAt } : applied;
   }
 
   return {
@@ -155,7 +152,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
             kind: 'go',
             starts: Number(reply[1]),
             attempt: parseAttempt(reply[2] as string),
-            applied: reply[3] ? readApplied(data, options.backend, reply[3]) : undefined,
+            applied: reply[3] ? lastOfOurs(data, options.backend, reply[3], reply[5]) : undefined,
             now: Number(reply[4]),
           };
       }
@@ -166,15 +163,15 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
       const reply = (await run(
         scripts.recordAttempt,
         [keys.job(data.jobId), keys.user(data.org, data.user)],
-        [data.jobId, token, deadlineMs, before],
+        [data.jobId, token, deadlineMs, before, repairMs],
       )) as string[];
       if (reply[0] !== 'ok') throw new PassferryError('lease_lost', { scope: 'backend' });
     },
 
     /** @param mayLand the attempt was only looked for in vain: a newer change is kept for a repair meanwhile. */
-    async closeAttempt(data: SetPasswordData, mayLand = false): Promise<void> {
+    async closeAttempt(data: SetPasswordData, token: string, mayLand = false): Promise<void> {
       const both = [keys.job(data.jobId), keys.user(data.org, data.user)];
-      await run(scripts.closeAttempt, both, [data.jobId, mayLand ? repairMs : 0]);
+      await run(scripts.closeAttempt, both, [data.jobId, mayLand ? repairMs : 0, token]);
     },
 
     async release(data: SetPasswordData, token: string, waitingFor: string): Promise<void> {
@@ -194,12 +191,18 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
       const { at: _, ...stored } = outcome;
       const body = JSON.stringify(stored);
       const backend = outcome.backend ?? 'v1';
-      const applied = options.changedAt === undefined ? '' : appliedValue(data, backend, options.changedAt);
+      const { changedAt } = options;
+      const applied = changedAt === undefined ? '' : writeApplied(jobKey, data, backend, { ...data, changedAt });
+      const answered = options.repairable && applied !== '' && !('assumed' in outcome && outcome.assumed);
       const counter = isFailure(outcome)
         ? outcome.code === 'expired' || outcome.code === 'canceled'
           ? outcome.code
           : 'failed'
         : outcome.result;
+      // A failed job can be retried for longer than its data key is kept without asking.
+      if (isFailure(outcome) && failedSecretMs > 24 * 3_600_000 && data.dataKey !== '') {
+        await keepDataKey(redis, keys, data.dataKey, failedSecretMs + 3_600_000);
+      }
       const reject = data.run && !outcome.inEffect ? rejectOf(data, outcome) : '';
       const reply = (await run(
         scripts.commit,
@@ -213,6 +216,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           keys.failedSecrets,
           keys.repair(data.org, data.user),
           keys.inverted,
+          keys.quarantined(data.org),
         ],
         [
           data.jobId,
@@ -229,10 +233,13 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           failedSecretMs,
           options.repairable ? JSON.stringify(data) : '',
           repairMs,
-          JSON.stringify([data.org, data.user]),
+          JSON.stringify([data.org, data.user, backend]),
+          answered ? '1' : '0',
         ],
       )) as [string, ...string[]];
       if (reply[0] === 'ok') return { ...outcome, at: Number(reply[1]) };
+      const newer = appliedOf(jobKey, data, backend, (reply[0] === 'done' ? reply[4] : reply[2]) ?? '');
+      if (newer && reply[0] !== 'ok') onInverted?.({ older: data.jobId, newer: newer.jobId });
       if (reply[0] === 'done') {
         const first = readOutcome(data.jobId, reply[1] as string, reply[2] ?? null, reply[3] ?? null);
         return first ?? outcome;
@@ -246,6 +253,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     },
 
     ...records,
+    ...createFailed(redis, keys, retentionMs, records),
     ...createReserve({ redis, keys, retentionMs, readOutcome }),
   };
 }

@@ -5,5 +5,5 @@ local function now_us() local t = redis.call('TIME') return t[1] * 1000000 + t[2
 local function now_ms() return math.floor(now_us() / 1000) end
 local function text(n) return string.format('%.0f', n) end
 local function applied_seq(value) return value and tonumber(string.match(value, '^(%d+):')) or 0 end
-local function changed_at(value) return tonumber(string.match(value, '^%d+:[^:]*:([^:]+):') or '0') or 0 end
+local function changed_at(value) return value and tonumber(string.match(value, '^%d+:[^:]*:([^:]+):')) or 0 end
 `;

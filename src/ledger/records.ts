@@ -15,6 +15,18 @@ export type JobRecord = Pick<
   starts: number;
   waitingFor?: string;
   outcome?: Outcome;
+  /** How often a person sent it on its way again after it had failed, and who did last. */
+  reopened?: number;
+  reopenedBy?: string;
+  /** Who asked that a person's later choice be overwritten. */
+  overwriteNewerBy?: string;
+  /** Who gave it up, and why. */
+  droppedBy?: string;
+  dropReason?: string;
+  /** The sealed password is gone, or about to be. */
+  secretDestroyed?: true;
+  /** It crashed its process too often and waits for a person, since then (ms). */
+  quarantined?: number;
 };
 
 export type Records = ReturnType<typeof createRecords>;
@@ -83,6 +95,34 @@ export function createRecords(redis: Redis, keys: Keys, jobKey: JobKey, onForged
       ...(fields.run && { run: fields.run, row: Number(fields.row) }),
       ...(fields.waitingFor && { waitingFor: fields.waitingFor }),
       ...(outcome && { outcome }),
+      ...(fields.reopened && { reopened: Number(fields.reopened) }),
+      ...(fields.reopenedBy && { reopenedBy: fields.reopenedBy }),
+      ...(fields.overwriteNewerBy && { overwriteNewerBy: fields.overwriteNewerBy }),
+      ...(fields.droppedBy && { droppedBy: fields.droppedBy, dropReason: fields.dropReason ?? '' }),
+      ...(fields.secretDestroyed && { secretDestroyed: true as const }),
+      ...(fields.quarantined && { quarantined: Number(fields.quarantined) }),
     };
   }
+}
+
+/** What the ledger needs of a job to end it; nothing here was ever secret. */
+export function asData(record: JobRecord): SetPasswordData {
+  return {
+    v: 1,
+    name: 'set-password',
+    jobId: record.jobId,
+    caller: record.caller,
+    org: record.org,
+    user: record.user,
+    seq: record.seq,
+    acceptedAt: record.acceptedAt,
+    expiresAt: record.expiresAt,
+    changeRequired: true,
+    admin: false,
+    overwriteNewer: false,
+    dataKey: '',
+    sealed: '',
+    mac: '',
+    ...(record.run !== undefined && record.row !== undefined ? { run: record.run, row: record.row } : {}),
+  };
 }

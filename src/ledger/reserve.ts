@@ -25,8 +25,8 @@ export function createReserve({
      */
     async reserve(request: {
       keyDigest: string;
-      /** The same under the previous job key, while that rotates. */
-      previousKeyDigest?: string;
+      /** The same under the other accepted job keys, while that rotates. */
+      otherKeyDigests?: string[];
       jobId: string;
       /** `<id of its key>.<mac>` under the present key. */
       fingerprint: string;
@@ -36,8 +36,9 @@ export function createReserve({
       org: string;
       user: string;
       expiresInMs: number;
+      /** Nobody named the request: equal to this user's newest open job of the caller, it is that one. Default false. */
+      mayJoin?: boolean;
     }) {
-      const previous = request.previousKeyDigest;
       let compared = request.fingerprint;
       let replaces = '';
       for (;;) {
@@ -49,7 +50,8 @@ export function createReserve({
             keys.job(request.jobId),
             keys.sequence,
             keys.open,
-            ...(previous === undefined ? [] : [keys.idempotency(previous)]),
+            keys.user(request.org, request.user),
+            ...(request.otherKeyDigests ?? []).map((digest) => keys.idempotency(digest)),
           ],
           [
             request.jobId,
@@ -62,6 +64,7 @@ export function createReserve({
             keys.job(''),
             replaces,
             request.fingerprint,
+            request.mayJoin ? '1' : '0',
           ],
         )) as string[];
         const [kind, jobId, seq, acceptedAt, expiresAt, stored, mac] = reply;
@@ -125,14 +128,14 @@ export function createReserve({
 }
 
 /**
- * KEYS idempotency, job, sequence, open, idempotency under the previous job key (may lack) · ARGV jobId, fingerprint to
- * compare, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix, replaces, fingerprint to store
+ * KEYS idempotency, job, sequence, open, user, idempotency under the other accepted job keys (may lack) · ARGV jobId, fingerprint to
+ * compare, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix, replaces, fingerprint to store, mayJoin
  * `replaces` is an expired job whose place under the key the new job takes; only if it still has it.
  * → not_ready | locked | mismatch | {other_key, id} | {new|same, jobId, seq, acceptedAt, expiresAt, outcome, mac}
  */
 const reserve = `${prelude}
 local known = redis.call('GET', KEYS[1])
-if not known and KEYS[5] then known = redis.call('GET', KEYS[5]) end
+for i = 6, #KEYS do known = known or redis.call('GET', KEYS[i]) end
 local misses = '0'
 if known then
   local job = ARGV[8] .. known
@@ -149,6 +152,14 @@ if known then
     if known ~= ARGV[9] then return {'same', known, f[2], f[3], f[4], f[5] or '', f[6] or ''} end
   end
 end
+if ARGV[11] == '1' then
+  local newest = redis.call('HGET', KEYS[5], 'newest')
+  local f = newest and redis.call('HMGET', ARGV[8] .. newest, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome')
+  if f and f[1] == ARGV[10] and not f[5] then
+    redis.call('SET', KEYS[1], newest, 'PX', math.max(1, redis.call('PTTL', ARGV[8] .. newest)))
+    return {'same', newest, f[2], f[3], f[4], '', ''}
+  end
+end
 local last = redis.call('GET', KEYS[3])
 if not last then return {'not_ready'} end
 local us = now_us()
@@ -163,6 +174,8 @@ local ttl = tonumber(ARGV[6]) + tonumber(ARGV[7]) + 86400000
 redis.call('PEXPIRE', KEYS[2], ttl)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ttl)
 redis.call('ZADD', KEYS[4], expires, ARGV[1])
+redis.call('HSET', KEYS[5], 'newest', ARGV[1])
+redis.call('PEXPIRE', KEYS[5], 2764800000)
 return {'new', ARGV[1], seq, text(now), text(expires), '', ''}
 `;
 

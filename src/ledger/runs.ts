@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
+import { PassferryError } from '../errors.ts';
 import type { Keys } from '../keys.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, redisError } from './evaluate.ts';
 import { prelude } from './lua.ts';
 
 export type RunState = 'receiving' | 'running' | 'completed';
@@ -29,16 +30,27 @@ export interface RunView {
 export function createRuns(redis: Redis, keys: Keys, retentionMs: number) {
   const both = (id: string) => [keys.run(id), keys.runRejects(id)];
   return {
-    /** Opens a run or goes on with it. */
-    async open(run: { id: string; caller: string; org: string; expiresInMs: number }) {
+    /** Opens a run or goes on with it. Error: `idempotency_key_reused` when `overwriteNewer` (default false) is another one. */
+    async open(run: { id: string; caller: string; org: string; expiresInMs: number; overwriteNewer?: boolean }) {
       const reply = (await evaluate(redis, openRun, both(run.id), [
         run.id,
         run.caller,
         run.org,
         run.expiresInMs,
         retentionMs,
+        run.overwriteNewer ? '1' : '0',
       ])) as string[];
+      if (reply[0] === 'mismatch') throw new PassferryError('idempotency_key_reused');
       return { isNew: reply[0] === 'new', state: reply[1] as RunState, expiresAt: Number(reply[2]) };
+    },
+
+    /** The first of these ids that is a run here, else the first. At least one. */
+    async firstKnown(ids: string[]): Promise<string> {
+      if (ids.length === 1) return ids[0] as string;
+      const known = await Promise.all(ids.map((id) => redis.exists(keys.run(id)))).catch((error) => {
+        throw redisError(error);
+      });
+      return (ids[known.indexOf(1)] ?? ids[0]) as string;
     },
 
     async reject(id: string, row: number, reject: object): Promise<void> {
@@ -107,13 +119,14 @@ const viewFields = [
 ] as const;
 
 /**
- * KEYS run, rejects · ARGV runId, caller, org, expiresInMs, retentionMs → {new|same, state, expiresAt}. Opening again goes on
+ * KEYS run, rejects · ARGV runId, caller, org, expiresInMs, retentionMs, overwriteNewer → {new|same, state, expiresAt} | {mismatch}. Opening again goes on
  * with the same run.
  */
 const openRun = `${prelude}
 local now = now_ms()
-local f = redis.call('HMGET', KEYS[1], 'state', 'expiresAt')
+local f = redis.call('HMGET', KEYS[1], 'state', 'expiresAt', 'overwriteNewer')
 if f[1] then
+  if (f[3] or '0') ~= ARGV[6] then return {'mismatch'} end
   if f[1] ~= 'canceled' then
     redis.call('HSET', KEYS[1], 'state', 'receiving')
     redis.call('HDEL', KEYS[1], 'finishedAt')
@@ -122,7 +135,7 @@ if f[1] then
 end
 local expires = text(now + tonumber(ARGV[4]))
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'caller', ARGV[2], 'org', ARGV[3], 'state', 'receiving', 'acceptedAt', text(now),
-  'expiresAt', expires, 'accepted', '0', 'rejected', '0', 'finished', '0')
+  'expiresAt', expires, 'overwriteNewer', ARGV[6], 'accepted', '0', 'rejected', '0', 'finished', '0')
 local ttl = tonumber(ARGV[4]) + tonumber(ARGV[5]) + 86400000
 redis.call('PEXPIRE', KEYS[1], ttl)
 redis.call('HSET', KEYS[2], '0', '')

@@ -14,7 +14,7 @@ return text(floor)
  * KEYS job, user, open, run, epoch · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs, least epoch, startLimit
  * An empty token only asks (the sweeper): a job at work is busy. `starts` counts those that neither ended nor were given
  * back: each was cut short by the end of its process (P11).
- * → {ledger_lost} | {done, outcome, mac, finishedAt} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now}
+ * → {ledger_lost} | {done, outcome, mac, finishedAt} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion}
  */
 export const begin = `${prelude}
 local now = now_ms()
@@ -30,7 +30,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('PEXPIRE', KEYS[1], math.max(0, tonumber(ARGV[11]) - now) + tonumber(ARGV[12]) + 86400000)
   redis.call('ZADD', KEYS[3], ARGV[11], ARGV[1])
 end
-local u = redis.call('HMGET', KEYS[2], 'leaseJob', 'leaseUntil', 'openJob', 'openUntil', ARGV[5])
+local u = redis.call('HMGET', KEYS[2], 'leaseJob', 'leaseUntil', 'openJob', 'openUntil', ARGV[5], 'inversion')
 if u[1] and u[1] ~= ARGV[1] and tonumber(u[2]) > now then return {'busy', text(tonumber(u[2]) - now)} end
 if u[3] and u[3] ~= ARGV[1] then
   local wait = tonumber(u[4]) + tonumber(ARGV[15]) - now
@@ -52,27 +52,35 @@ if tonumber(f[5] or '0') >= tonumber(ARGV[17]) then return {'poison', f[5]} end
 redis.call('HSET', KEYS[2], 'leaseJob', ARGV[1], 'leaseToken', ARGV[3], 'leaseUntil', text(now + tonumber(ARGV[4])))
 redis.call('PEXPIRE', KEYS[2], 2764800000)
 redis.call('HDEL', KEYS[1], 'waitingFor')
-return {'go', redis.call('HINCRBY', KEYS[1], 'starts', 1), attempt or '', u[5] or '', text(now)}
+return {'go', redis.call('HINCRBY', KEYS[1], 'starts', 1), attempt or '', u[5] or '', text(now), u[6] or ''}
 `;
 
-/** KEYS job, user · ARGV jobId, token, deadlineMs, before → {ok, now} | {lost}. Written before anything is sent (P2). */
+/**
+ * KEYS job, user · ARGV jobId, token, deadlineMs, before, danglingMs → {ok, now} | {lost}
+ * Written before anything is sent (P2). It takes the place of another job's attempt that nobody settled: that one may still
+ * land.
+ */
 export const recordAttempt = `${prelude}
 local now = now_ms()
-local u = redis.call('HMGET', KEYS[2], 'leaseToken', 'leaseUntil')
+local u = redis.call('HMGET', KEYS[2], 'leaseToken', 'leaseUntil', 'openJob')
 if u[1] ~= ARGV[2] or tonumber(u[2]) <= now then return {'lost'} end
+-- Another start of this job, thawed late, may have ended it.
+if redis.call('HEXISTS', KEYS[1], 'outcome') == 1 then return {'lost'} end
 local deadline = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'attempt', text(now) .. ':' .. text(deadline) .. ':' .. ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+if u[3] and u[3] ~= ARGV[1] then redis.call('HSET', KEYS[2], 'danglingUntil', text(now + tonumber(ARGV[5]))) end
 redis.call('HSET', KEYS[2], 'openJob', ARGV[1], 'openUntil', text(deadline),
   'leaseUntil', text(math.max(tonumber(u[2]), deadline + 5000)))
 return {'ok', text(now)}
 `;
 
 /**
- * KEYS job, user · ARGV jobId, danglingMs. The attempt had no effect: known by an answer (0), or it was looked for in vain; then
+ * KEYS job, user · ARGV jobId, danglingMs, token. Only by who has the lease: another start may have an attempt under way. The attempt had no effect: known by an answer (0), or it was looked for in vain; then
  * it may still land for a while, and what is applied meanwhile must be kept for a repair.
  */
 export const closeAttempt = `${prelude}
+if redis.call('HGET', KEYS[2], 'leaseToken') ~= ARGV[3] then return 0 end
 redis.call('HDEL', KEYS[1], 'attempt')
 if tonumber(ARGV[2]) > 0 then redis.call('HSET', KEYS[2], 'danglingUntil', text(now_ms() + tonumber(ARGV[2]))) end
 if redis.call('HGET', KEYS[2], 'openJob') == ARGV[1] then redis.call('HDEL', KEYS[2], 'openJob', 'openUntil') end
@@ -90,27 +98,44 @@ return 1
 `;
 
 /**
- * KEYS job, user, open, run, rejects, failed of the organization, failed secrets, repair payload, inverted · ARGV jobId, outcome, mac,
- * retentionMs, token, backend, applied, counter, row, reject, countAttempt, secretMs, repair payload, repairMs, name of the user
- * → {ok, at} | {done, outcome, mac, at} | {newer, applied}
+ * KEYS job, user, open, run, rejects, failed of the organization, failed secrets, repair payload, inverted, quarantined of the organization · ARGV jobId, outcome, mac,
+ * retentionMs, token, backend, applied, counter, row, reject, countAttempt, secretMs, repair payload, repairMs, name of the user, answered
+ * → {ok, at} | {done, outcome, mac, at, inverted} | {newer, applied, inverted}: `inverted` is the applied record that we came after
  * One step: outcome, applied sequence, run counters, reject, the list of failed jobs. The first outcome stays. A change that
- * was made after a newer one is an inversion: noted here, repaired by the sweeper.
+ * was made after a newer one is an inversion: noted here, repaired by the sweeper. Only an answer tells that: what was read may
+ * be anybody's change. An answer may also come when its job was settled otherwise long ago.
  */
 export const commit = `${prelude}
+-- Only our own: another start of this job may have an attempt under way.
+local function give_back()
+  if redis.call('HGET', KEYS[2], 'leaseToken') ~= ARGV[5] then return end
+  redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
+  if redis.call('HGET', KEYS[2], 'openJob') == ARGV[1] then redis.call('HDEL', KEYS[2], 'openJob', 'openUntil') end
+end
 local ms = now_ms()
 local now = text(ms)
 local f = redis.call('HMGET', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt')
-if f[1] then return {'done', f[1], f[2], f[3]} end
-if ARGV[7] ~= '' then
-  local u = redis.call('HMGET', KEYS[2], ARGV[6], 'openJob', 'danglingUntil')
-  local known = u[1]
-  if applied_seq(known) > applied_seq(ARGV[7]) then
-    if ARGV[13] ~= '' and changed_at(ARGV[7]) > changed_at(known) + 1.5 then
-      redis.call('HSET', KEYS[2], 'inversion', ARGV[7])
-      redis.call('ZADD', KEYS[9], now, ARGV[15])
-    end
-    return {'newer', known}
+local u = redis.call('HMGET', KEYS[2], ARGV[6], 'openJob', 'danglingUntil', 'inversion')
+local known = u[1]
+local overtaken = applied_seq(known) > applied_seq(ARGV[7])
+local inverted = ''
+-- At the same moment: the newer one was settled by reading and took this change for its own.
+if ARGV[16] == '1' and overtaken and changed_at(ARGV[7]) > changed_at(known) - 1.5 then
+  inverted = known
+  if changed_at(ARGV[7]) > changed_at(u[4]) then redis.call('HSET', KEYS[2], 'inversion', ARGV[7]) end
+  redis.call('ZADD', KEYS[9], now, ARGV[15])
+  redis.call('PEXPIRE', KEYS[8], ARGV[14])
+end
+if f[1] then
+  -- Made twice, or after all: the ledger knows the later change as ours, or it would pass for a person's.
+  if ARGV[16] == '1' and not overtaken and changed_at(ARGV[7]) > changed_at(known) then
+    redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
   end
+  give_back()
+  return {'done', f[1], f[2], f[3], inverted}
+end
+if ARGV[7] ~= '' then
+  if overtaken then return {'newer', known, inverted} end
   redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
   redis.call('PEXPIRE', KEYS[2], 2764800000)
   if ARGV[13] ~= '' then
@@ -120,17 +145,17 @@ if ARGV[7] ~= '' then
     local open = u[2] and u[2] ~= ARGV[1]
     if open or tonumber(u[3] or '0') > ms then redis.call('SET', KEYS[8], ARGV[13], 'PX', ARGV[14])
     else redis.call('DEL', KEYS[8]) end
+    -- What was read may have been somebody else's: then ours may still land.
+    if ARGV[16] ~= '1' then redis.call('HSET', KEYS[2], 'danglingUntil', text(ms + tonumber(ARGV[14]))) end
   end
 end
 if ARGV[11] == '1' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
 redis.call('HSET', KEYS[1], 'outcome', ARGV[2], 'outcomeMac', ARGV[3], 'finishedAt', now)
 redis.call('HDEL', KEYS[1], 'attempt', 'waitingFor')
+if redis.call('HDEL', KEYS[1], 'quarantined') == 1 then redis.call('ZREM', KEYS[10], ARGV[1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('ZREM', KEYS[3], ARGV[1])
-if redis.call('HGET', KEYS[2], 'leaseToken') == ARGV[5] then
-  redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
-end
-if redis.call('HGET', KEYS[2], 'openJob') == ARGV[1] then redis.call('HDEL', KEYS[2], 'openJob', 'openUntil') end
+give_back()
 if redis.call('EXISTS', KEYS[4]) == 1 then
   redis.call('HINCRBY', KEYS[4], ARGV[8], 1)
   local finished = redis.call('HINCRBY', KEYS[4], 'finished', 1)
@@ -146,5 +171,7 @@ if ARGV[8] == 'failed' or ARGV[8] == 'expired' then
   redis.call('PEXPIRE', KEYS[6], ARGV[4])
   redis.call('ZADD', KEYS[7], ms + tonumber(ARGV[12]), ARGV[1])
 end
+-- Given up by a person: its secret goes at once.
+if ARGV[8] == 'canceled' then redis.call('ZADD', KEYS[7], now, ARGV[1]) end
 return {'ok', now}
 `;

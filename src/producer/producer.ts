@@ -2,28 +2,25 @@ import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { PassferryError, type Reason } from '../errors.ts';
 import { makeIdempotencyKey, makeJobId, makeRunId, rowJobId } from '../ids.ts';
-import {
-  type JobState,
-  type JobView,
-  jobDataVersion,
-  type QueueName,
-  queueNames,
-  type SetPasswordData,
-  type ToldOutcome,
-} from '../job.ts';
+import { jobDataVersion, type QueueName, queueNames, type SetPasswordData } from '../job.ts';
 import type { FingerprintKeys } from '../key-files.ts';
 import type { Keys } from '../keys.ts';
 import { dataKeyStore } from '../ledger/data-keys.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import { createHolds } from '../ledger/holds.ts';
 import { createLedger } from '../ledger/ledger.ts';
+import { createHeldJobs } from '../ledger/quarantine.ts';
 import { createRuns } from '../ledger/runs.ts';
-import { createSealer, type KeyPair } from '../seal.ts';
+import { createSealer, type KeyPairs } from '../seal.ts';
 import type { Secret } from '../secret.ts';
-import { type JobKey, jobParts, sign } from '../signature.ts';
+import { acceptedKeys, type JobKey, jobParts, sign } from '../signature.ts';
+import { trace } from '../trace.ts';
 import { createWaiters } from './events.ts';
 import { fingerprint, keyDigest } from './fingerprint.ts';
+import { createQuarantineDesk } from './quarantine.ts';
+import { createRetry } from './retry.ts';
 import type { SetPasswordRequest } from './validate.ts';
+import { createView } from './view.ts';
 
 export interface ProducerOptions {
   /** Fail-fast connection (see `redis.ts`). */
@@ -31,7 +28,7 @@ export interface ProducerOptions {
   /** Makes a patient connection for events. */
   connectEvents: () => Redis;
   keys: Keys;
-  publicKeys: KeyPair[];
+  publicKeys: KeyPairs;
   jobKey: JobKey;
   fingerprintKey: FingerprintKeys;
   retentionMs: number;
@@ -59,6 +56,7 @@ export interface ImportRow {
   user: string;
   password: Secret;
   changeRequired: boolean;
+  overwriteNewer?: boolean;
 }
 
 export type Producer = ReturnType<typeof createProducer>;
@@ -66,8 +64,8 @@ export type Producer = ReturnType<typeof createProducer>;
 /** When a caller does not say: nobody waits for it. */
 export const asyncExpiryMs = 24 * 3_600_000;
 
-/** A failed job keeps its sealed password this long, for a retry by hand. */
-const failedKeptSeconds = 24 * 3600;
+/** Never before the sweeper, which destroys the secret of a failed job in its time (at most 30 days). */
+const failedKeptSeconds = 40 * 86_400;
 
 const jobOptions = {
   // Never the queue's decision: an error of the queue itself must not fail a job (F04); failures for good say so.
@@ -115,7 +113,7 @@ export function createProducer(options: ProducerOptions) {
       expiresAt: at.expiresAt,
       changeRequired: request.changeRequired,
       admin: asker.admin,
-      overwriteNewer: false,
+      overwriteNewer: request.overwriteNewer ?? false,
       ...sealed,
       ...(at.run !== undefined && at.row !== undefined ? { run: at.run, row: at.row } : {}),
     };
@@ -124,20 +122,27 @@ export function createProducer(options: ProducerOptions) {
 
   /**
    * Accepts one request: when this returns, the job is stored (P1). Errors: `accept_unknown` (send again with the key that
-   * is returned), `ledger_not_ready`, `idempotency_key_reused`, `idempotency_key_locked`.
+   * is returned), `ledger_not_ready`, `idempotency_key_reused`, `idempotency_key_locked`. `mayJoin`: the key was made by us, so a
+   * request equal to this user's newest open job of the caller is that job (proxies repeat 504s by themselves).
    */
   async function setPassword(
     asker: Asker,
     request: SetPasswordRequest,
-    { idempotencyKey = makeIdempotencyKey(), expiresInMs = asyncExpiryMs } = {},
+    {
+      idempotencyKey = makeIdempotencyKey(),
+      mayJoin = false,
+      expiresInMs = asyncExpiryMs,
+    }: { idempotencyKey?: string; mayJoin?: boolean; expiresInMs?: number } = {},
   ): Promise<Accepted> {
+    const [current, ...others] = acceptedKeys(jobKey) as [Buffer, ...Buffer[]];
     const digest = (key: Buffer) => keyDigest(key, asker.caller, request.org, idempotencyKey);
     let reserved: Awaited<ReturnType<typeof ledger.reserve>>;
+    trace('accept:received', { jobId: '' });
     try {
       reserved = await ledger.reserve({
-        keyDigest: digest(jobKey.current),
-        ...(jobKey.previous && { previousKeyDigest: digest(jobKey.previous) }),
-        jobId: makeJobId(jobKey.current, request.org),
+        keyDigest: digest(current),
+        otherKeyDigests: others.map(digest),
+        jobId: makeJobId(current, request.org),
         fingerprint: await fingerprint(fingerprintKey.current(options.retentionMs), asker.caller, request),
         fingerprintUnder: async (id) => {
           const key = fingerprintKey.find(id);
@@ -147,10 +152,15 @@ export function createProducer(options: ProducerOptions) {
         org: request.org,
         user: request.user,
         expiresInMs,
+        mayJoin,
       });
+      const { jobId } = reserved;
+      trace('accept:reserved', { jobId });
       if (!reserved.done) {
         const data = await makeData(asker, request, reserved);
+        trace('accept:sealed', { jobId });
         await queues.interactive.add(data.name, data, { ...jobOptions, jobId: data.jobId });
+        trace('accept:added', { jobId });
       }
     } catch (error) {
       throw unknownAccept(error);
@@ -190,40 +200,24 @@ export function createProducer(options: ProducerOptions) {
     }
   }
 
-  async function view(jobId: string): Promise<JobView | undefined> {
-    const record = await ledger.job(jobId);
-    if (!record) return undefined;
-    const { outcome } = record;
-    const state = outcome ? ('code' in outcome ? 'failed' : 'completed') : await queueState(jobId, record.run);
-    const { at, ...told } = outcome ?? { at: 0 };
-    return {
-      id: jobId,
-      state,
-      done: outcome !== undefined,
-      user: record.user,
-      org: record.org,
-      ...(record.run && { run: record.run, row: record.row as number }),
-      acceptedAt: new Date(record.acceptedAt).toISOString(),
-      expiresAt: new Date(record.expiresAt).toISOString(),
-      ...(outcome && { finishedAt: new Date(at).toISOString(), outcome: told as ToldOutcome }),
-      attempts: record.attempts,
-      ...(record.waitingFor && !outcome && { waitingFor: record.waitingFor }),
-    };
-  }
-
-  async function queueState(jobId: string, run: string | undefined): Promise<JobState> {
-    const state = await queues[run ? 'rows' : 'interactive'].getJobState(jobId);
-    if (state === 'active' || state === 'delayed') return state;
-    return 'waiting';
-  }
+  const view = createView(ledger, queues);
 
   return {
     setPassword,
     addRows,
     runs,
     holds: createHolds(redis, keys, jobKey),
-    runId: (caller: string, org: string, key: string) => makeRunId(jobKey.current, caller, org, key),
-    view,
+    quarantine: createQuarantineDesk({
+      ledger,
+      held: createHeldJobs(redis, keys),
+      quarantine: queues.quarantine,
+      others: [queues.interactive, queues.rows],
+    }),
+    /** The run that this key names, also one that was begun under another accepted job key. Error: `redis_down`. */
+    runId: (caller: string, org: string, key: string) =>
+      runs.firstKnown(acceptedKeys(jobKey).map((each) => makeRunId(each, caller, org, key))),
+    view: (jobId: string) => view(jobId),
+    failed: createRetry({ redis, jobKey, ledger, queues: Object.values(queues), view }),
     wait: waiters.wait,
     isReady: () => ledger.isReady(),
     ping: () => redis.ping(),

@@ -7,6 +7,8 @@ export interface SetPasswordRequest {
   user: string;
   password: Secret;
   changeRequired: boolean;
+  /** A person's later choice in the backend is overwritten. Needs the permission admin. Default false. */
+  overwriteNewer?: boolean;
 }
 
 /** bcrypt reads no further; ZITADEL v1 counts code points, its hasher bytes. Longer ones are refused, never cut (F70). */

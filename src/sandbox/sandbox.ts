@@ -1,8 +1,8 @@
+import { listen } from '../listen.ts';
 import type { TokenGrant } from './auth.ts';
 import type { RecordedCall, World } from './calls.ts';
 import type { Faults } from './faults.ts';
 import { createFaults } from './faults.ts';
-import { listen } from './listen.ts';
 import { managementCalls } from './management-calls.ts';
 import type { Policy } from './passwords.ts';
 import { verifyPassword } from './passwords.ts';
@@ -90,7 +90,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   // v1 is no Connect service in ZITADEL, so it is none here
   const v1 = rpcListener(world, managementCalls, false, restListener(world));
   const v2 = rpcListener(world, [...userCalls, ...sessionCalls], true, v1);
-  const server = await listen(host, options.port ?? 0, v2);
+  const server = await listen({ host, port: options.port ?? 0 }, v2);
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${server.port}`,
     port: server.port,

@@ -9,11 +9,11 @@ export interface Gate {
 
 export function createGate(limit: number): Gate {
   let inside = 0;
-  const lines: Record<QueueName, (() => void)[]> = { interactive: [], rows: [] };
+  const lines: Record<QueueName, (() => void)[]> = { interactive: [], rows: [], quarantine: [] };
 
   function leave(): void {
     inside--;
-    (lines.interactive.shift() ?? lines.rows.shift())?.();
+    (lines.interactive.shift() ?? lines.rows.shift() ?? lines.quarantine.shift())?.();
   }
 
   return {

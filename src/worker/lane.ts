@@ -10,6 +10,8 @@ const organizationFirstMs = 60_000;
 const organizationLongestMs = 10 * 60_000;
 /** A fault that is not the backend's: nothing else waits for it. */
 const otherMs = 1_000;
+/** A key file is copied by hand. */
+const keyMs = 5_000;
 /** Faults that say something of the whole backend and pass by themselves. */
 const backingOff = new Set(['backend_down', 'backend_timeout', 'backend_limited', 'backend_error']);
 
@@ -57,6 +59,7 @@ export function createLane(
         if (!unauthenticated.paused) log.info({ by: 'worker', backend, reason }, 'the backend waits');
         return unauthenticated.failed();
       }
+      if (reason === 'sealed_key_unknown') return keyMs;
       return backingOff.has(reason) ? backoff.failed(error) : otherMs;
     },
 

@@ -40,6 +40,7 @@ export async function setPassword(
   const { ledger, backend } = deps;
   try {
     const password = await deps.open(data, data);
+    trace('job:opened', { jobId: data.jobId, backend: backend.name });
     try {
       const change: Change = {
         jobId: data.jobId,
@@ -110,9 +111,16 @@ async function setRecorded(
       const outcome: Outcome = { result: 'set', inEffect: true, assumed: true, backend: backend.name, at: 0 };
       return ledger.commit(data, outcome, { token, changedAt: settled, repairable: true });
     }
-    await ledger.closeAttempt(data, true);
+    await ledger.closeAttempt(data, token, true);
     // Time has passed: expiry, cancelling and newer changes are asked again before it is sent again.
     throw new PassferryError('aborted', { scope: 'backend' });
+  }
+  if (begun.applied?.jobId === data.jobId) {
+    // Applied already; only its outcome is gone (a job put back, a forged outcome). Nothing is sent a second time.
+    const { changedAt } = begun.applied;
+    const stale = changedAt > 0 && (user.passwordChangedAt ?? 0) > changedAt + sameMs;
+    const outcome: Outcome = { result: stale ? 'stale' : 'set', inEffect: !stale, backend: backend.name, at: 0 };
+    return ledger.commit(data, outcome, { token });
   }
   if (!data.overwriteNewer && isForeign(user.passwordChangedAt, begun, data.acceptedAt + toleranceMs)) {
     return ledger.commit(data, { result: 'stale', inEffect: false, backend: backend.name, at: 0 }, { token });
@@ -126,7 +134,7 @@ async function setRecorded(
   const left = deps.deadlineMs - (performance.now() - asked);
   if (left < deps.deadlineMs / 4) throw new PassferryError('lease_lost', { scope: 'backend', effect: 'unknown' });
   trace('job:attempted', { jobId: data.jobId, backend: backend.name });
-  const applied = await send(data, change, left, deps, signal);
+  const applied = await send(data, change, token, left, deps, signal);
   trace('job:applied', { jobId: data.jobId, backend: backend.name });
   const outcome: Outcome = {
     result: 'set',
@@ -145,6 +153,7 @@ async function setRecorded(
 async function send(
   data: SetPasswordData,
   change: Change,
+  token: string,
   withinMs: number,
   { ledger, backend }: SetPasswordDeps,
   signal: AbortSignal,
@@ -154,7 +163,7 @@ async function send(
     return await backend.setPassword(change, AbortSignal.any([signal, within]));
   } catch (thrown) {
     // A definite answer closes the attempt; an unknown effect leaves it open for the next start to settle.
-    if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data);
+    if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data, token);
     throw thrown;
   }
 }

@@ -1,13 +1,20 @@
 import { PassferryError } from '../errors.ts';
-import { failure, type SetPasswordData } from '../job.ts';
+import { failure } from '../job.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import type { JobRecord } from '../ledger/records.ts';
+import { asData } from '../ledger/records.ts';
 
 const everyMs = 5_000;
 const atOnce = 200;
 
 /** Ends what is older than its expiry and that no worker has in hand, also when the queue has lost it (P6, P7). */
-export function startSweeper(ledger: Ledger, onError: (error: unknown) => void) {
+export function startSweeper(
+  ledger: Ledger,
+  onError: (error: unknown) => void,
+  /** Done in the same rounds, each whatever becomes of the others. */
+  more: (() => Promise<void>)[] = [],
+  /** The data key of a job in the queue, which must live as long as a retry is possible; '' when it has none. */
+  dataKeyOf: (jobId: string) => Promise<string> = async () => '',
+) {
   let running: Promise<void> | undefined;
 
   async function sweep(): Promise<void> {
@@ -17,19 +24,23 @@ export function startSweeper(ledger: Ledger, onError: (error: unknown) => void) 
       for (const record of records) {
         const data = asData(record);
         const begun = await ledger.begin(data, { token: '', leaseMs: 0, backend: 'v1', exact: true });
-        if (begun.kind === 'expired') await ledger.commit(data, failure(new PassferryError('job_expired'), 0));
-        else passed++;
+        if (begun.kind === 'expired') {
+          const sealed = { ...data, dataKey: await dataKeyOf(record.jobId) };
+          await ledger.commit(sealed, failure(new PassferryError('job_expired'), 0));
+        } else passed++;
       }
       if (records.length < atOnce) return;
     }
   }
 
+  async function round(parts: (() => Promise<void>)[]): Promise<void> {
+    for (const part of parts) await part().catch(onError);
+  }
+
   const timer = setInterval(() => {
-    running ??= sweep()
-      .catch(onError)
-      .finally(() => {
-        running = undefined;
-      });
+    running ??= round([sweep, ...more]).finally(() => {
+      running = undefined;
+    });
   }, everyMs);
   timer.unref();
 
@@ -39,27 +50,5 @@ export function startSweeper(ledger: Ledger, onError: (error: unknown) => void) 
       clearInterval(timer);
       await running;
     },
-  };
-}
-
-/** What the ledger needs of a job to end it; nothing here was ever secret. */
-function asData(record: JobRecord): SetPasswordData {
-  return {
-    v: 1,
-    name: 'set-password',
-    jobId: record.jobId,
-    caller: record.caller,
-    org: record.org,
-    user: record.user,
-    seq: record.seq,
-    acceptedAt: record.acceptedAt,
-    expiresAt: record.expiresAt,
-    changeRequired: true,
-    admin: false,
-    overwriteNewer: false,
-    dataKey: '',
-    sealed: '',
-    mac: '',
-    ...(record.run !== undefined && record.row !== undefined ? { run: record.run, row: record.row } : {}),
   };
 }

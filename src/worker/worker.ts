@@ -15,17 +15,23 @@ import {
   type SetPasswordData,
 } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import { createEpoch } from '../ledger/epoch.ts';
 import { createHolds } from '../ledger/holds.ts';
 import { type Begun, createLedger } from '../ledger/ledger.ts';
+import { createRepairs } from '../ledger/repair.ts';
 import type { Log } from '../log.ts';
-import { createOpener, type DataKeyStore, type KeyPair } from '../seal.ts';
+import { createOpener, type DataKeyStore, type KeyPairs } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
 import { trace } from '../trace.ts';
 import { withDeadline } from './deadline.ts';
+import { createEpochWatch, epochCopies } from './epoch.ts';
+import { createFailedSweep } from './failed.ts';
 import type { LocalHold } from './hold-file.ts';
 import { createHolding } from './holding.ts';
 import { createLane, type Lane } from './lane.ts';
 import { startPulse } from './pulse.ts';
+import { createQuarantine, type QuarantineWay } from './quarantine.ts';
+import { createRepair, tellInverted } from './repair.ts';
 import { seldom } from './seldom.ts';
 import { setPassword } from './set-password.ts';
 import { leader, type Stages, stageOf } from './stage.ts';
@@ -36,16 +42,24 @@ export interface WorkerOptions {
   connect: () => Redis;
   keys: Keys;
   dataKeys: DataKeyStore;
-  privateKeys: KeyPair[];
+  privateKeys: KeyPairs;
   jobKey: JobKey;
   retentionMs: number;
+  /** How long the sealed password of a failed job is kept for a retry, ms. Default 24 h. */
+  failedSecretMs?: number;
   backends: Partial<Record<BackendName, { backend: Backend; limit: number }>>;
   stages: Stages;
   protectedUsers?: ReadonlySet<string>;
   /** A hold that needs neither API nor Redis. Default none. */
   localHold?: LocalHold;
+  /** A file with a copy of the epoch, beside the one that v1 keeps. Default none. */
+  epochFile?: string;
+  /** How often the epoch moves on and is compared with its copies, ms. Default 30,000. */
+  epochMs?: number;
   /** How often a backend that refuses our credentials is tried, ms. Default 30,000. */
   probeMs?: number;
+  /** What becomes of jobs that end their process. Default: held for a person. */
+  quarantine?: QuarantineWay;
   log: Log;
   /** Longest time of one backend call, ms. Default 20,000. */
   deadlineMs?: number;
@@ -69,7 +83,11 @@ export interface PassferryWorker {
     stuckForMs: number;
     /** Not stuck for longer than one job can take. */
     healthy: boolean;
+    /** Jobs in quarantine that still want to run, as last seen. */
+    quarantined: number;
   };
+  /** The quarantine process only: resolves when it has had nothing to do for some seconds. */
+  idle: Promise<void>;
   /** Finishes what is in hand, or puts it back after the grace time. */
   close(): Promise<void>;
 }
@@ -91,17 +109,29 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const redis = options.connect();
   const longestMs = 2 * deadlineMs + settleMs + leaseMarginMs;
   const { stuckMs = longestMs } = options;
-  const ledger = createLedger({ redis, keys, jobKey, retentionMs: options.retentionMs }, (what, jobId) => {
+  const { retentionMs, failedSecretMs } = options;
+  const times = { retentionMs, ...(failedSecretMs !== undefined && { failedSecretMs }) };
+  const tellForged = (what: string, jobId: string) => {
     log.error({ what, jobId }, 'a record in Redis is not signed by us and counts as absent');
     trace('ledger:forged', { jobId, reason: what });
-  });
-  const open = createOpener(options.privateKeys, jobKey, options.dataKeys);
+  };
+  const ledger = createLedger({ redis, keys, jobKey, ...times, onInverted: tellInverted(log) }, tellForged);
+  const open = createOpener(options.privateKeys, jobKey, options.dataKeys, (id) => tellForged('data key', id));
   const holding = createHolding(createHolds(redis, keys, jobKey), options.localHold, log);
   const lanes: Partial<Record<BackendName, Lane>> = {};
   for (const [name, entry] of Object.entries(options.backends)) {
     lanes[name as BackendName] = createLane(entry, holding, log, probeMs);
   }
+  const quarantine = createQuarantine(options.quarantine ?? { kind: 'none' }, redis, keys, log);
   const stopping = new AbortController();
+  const epoch = createEpochWatch({
+    epoch: createEpoch(redis, keys, jobKey),
+    copies: epochCopies(options, deadlineMs),
+    backends: Object.keys(lanes) as BackendName[],
+    onLost: confirmOrder,
+    log,
+    everyMs: options.epochMs,
+  });
   let finished = 0;
   let lastAt = 0;
 
@@ -114,6 +144,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       throw new DelayedError();
     };
 
+    trace('job:taken', { jobId: job.id ?? '' });
     let data: SetPasswordData;
     try {
       data = decodeJobData(job.data);
@@ -127,6 +158,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       throw new UnrecoverableError(error.reason);
     }
 
+    trace('job:decoded', { jobId: data.jobId });
     const lane = lanes[leader(stageOf(options.stages, data.org))];
     if (!lane) {
       log.error({ jobId: data.jobId, org: data.org }, 'no backend is configured for the stage of this organization');
@@ -146,10 +178,24 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       leave = await lane.gate.enter(queue, signal);
       const leaseMs = longestMs;
       const { name: backend, exact } = lane.backend;
-      const begun = await ledger.begin(data, { token: leaseToken, leaseMs, backend, exact });
+      const { startLimit } = quarantine;
+      const begun = await ledger.begin(data, {
+        token: leaseToken,
+        leaseMs,
+        backend,
+        exact,
+        startLimit,
+        epoch: epoch.seen(),
+      });
       if (begun.kind === 'busy') return await putOff(Math.min(busyMs, begun.waitMs), 'busy');
-      if (begun.kind === 'ledger_lost') return await putOff(organizationMs, 'held');
-      if (begun.kind === 'poison') return await putOff(organizationMs, 'quarantined');
+      if (begun.kind === 'ledger_lost') {
+        await epoch.check();
+        throw new PassferryError('held', { scope: 'backend' });
+      }
+      if (begun.kind === 'poison') {
+        pulse.moved();
+        return await quarantine.take(job, data, begun.starts);
+      }
       trace('job:begun', { jobId: data.jobId, backend });
       const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
         conclude(data, begun, leaseToken, lane, until),
@@ -199,11 +245,19 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     }
   }
 
-  const sweeper = startSweeper(ledger, (err) => log.warn({ err }, 'the sweeper could not finish; it tries again'));
+  const repairs = createRepairs(redis, keys, jobKey);
+  const repair = createRepair({ repairs, open, lanes, log, deadlineMs, settleMs });
+  const failed = createFailedSweep(redis, keys, ledger, jobKey);
+  const sweeper = startSweeper(
+    ledger,
+    (err) => log.warn({ err }, 'the sweeper could not finish; it tries again'),
+    [failed.redriveOpen, failed.destroySecrets, () => epoch.check().then(() => repair(stopping.signal))],
+    failed.dataKeyOf,
+  );
   const tellError = seldom<Error>(tellErrorMs, (err, more) => log.warn({ err, more }, 'queue connection'));
   const pulse = startPulse(async () => {
     const lengths = await Promise.all(
-      Object.values(queueNames).map((name) => redis.llen(`${keys.bullPrefix}:${name}:wait`)),
+      quarantine.queues.map((queue) => redis.llen(`${keys.bullPrefix}:${queueNames[queue]}:wait`)),
     );
     return lengths.some((length) => length > 0);
   });
@@ -211,20 +265,25 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const workers: Worker[] = [];
 
   async function start(): Promise<void> {
+    await retried(epoch.start, 'Redis cannot be compared with the copies of its epoch yet');
     await confirmOrder();
-    for (const [queue, name] of Object.entries(queueNames)) {
+    await quarantine.prepare();
+    for (const queue of quarantine.queues) {
       if (stopping.signal.aborted) return;
-      const worker = new Worker(name, (job, token, signal) => run(queue as QueueName, job, token, signal), {
+      const worker = new Worker(queueNames[queue], (job, token, signal) => run(queue, job, token, signal), {
         connection: options.connect(),
         prefix: keys.bullPrefix,
         // More than the gates let in, so that a slow backend does not keep the other one's jobs from starting.
-        concurrency: limits * 4,
+        concurrency: queue === 'quarantine' ? 1 : limits * 4,
         lockDuration: lockMs,
         stalledInterval: stallCheckMs,
         // Starts are counted by the ledger; BullMQ charges bystanders of a crash (F49).
         maxStalledCount: 1_000_000,
       });
       worker.on('error', tellError);
+      for (const ending of ['completed', 'failed'] as const) {
+        worker.on(ending, (job?: Job) => trace('job:settled', { jobId: job?.id ?? '' }));
+      }
       worker.on('lockRenewalFailed', (ids) => {
         for (const id of ids) worker.cancelJob(id, 'lock lost');
       });
@@ -234,17 +293,22 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
 
   /** The counter of a fresh Redis must not start below what v1 has applied (F32); until then producers answer 503. */
   async function confirmOrder(): Promise<void> {
+    await retried(async () => {
+      let lowest = 0n;
+      for (const lane of Object.values(lanes)) {
+        const highest = await lane.backend.highestSequence?.(AbortSignal.timeout(deadlineMs));
+        if (highest !== undefined && highest > lowest) lowest = highest;
+      }
+      await ledger.raiseFloor(lowest);
+    }, 'the order of changes cannot be confirmed yet');
+  }
+
+  async function retried(step: () => Promise<void>, otherwise: string): Promise<void> {
     for (let pause = 250; !stopping.signal.aborted; pause = Math.min(5_000, pause * 2)) {
       try {
-        let lowest = 0n;
-        for (const lane of Object.values(lanes)) {
-          const highest = await lane.backend.highestSequence?.(AbortSignal.timeout(deadlineMs));
-          if (highest !== undefined && highest > lowest) lowest = highest;
-        }
-        await ledger.raiseFloor(lowest);
-        return;
+        return await step();
       } catch (err) {
-        log.warn({ err }, 'the order of changes cannot be confirmed yet');
+        log.warn({ err }, otherwise);
         await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {});
       }
     }
@@ -260,18 +324,24 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       lastAt,
       stuckForMs: pulse.stuckForMs(),
       healthy: pulse.stuckForMs() < stuckMs,
+      quarantined: quarantine.size(),
       waitingFor: Object.fromEntries(
         Object.entries(lanes).flatMap(([name, lane]) => (lane.whyWaiting() ? [[name, lane.whyWaiting()]] : [])),
       ),
     }),
+    idle: quarantine.idle,
     async close() {
       pulse.stop();
+      const quarantineEnds = quarantine.stop();
       const abort = setTimeout(() => stopping.abort(new PassferryError('shutting_down')), closeMs);
       await Promise.all(workers.map((worker) => worker.close().catch(() => {})));
       clearTimeout(abort);
       stopping.abort(new PassferryError('shutting_down'));
+      await quarantineEnds;
       await ready.catch(() => {});
       await sweeper.stop();
+      await failed.close();
+      epoch.stop();
       for (const worker of workers) (worker.opts.connection as Redis).disconnect();
       redis.disconnect();
     },

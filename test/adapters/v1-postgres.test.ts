@@ -205,7 +205,10 @@ describe('v1 on PostgreSQL', () => {
     const clients = [1, 2, 3].map(() => pgClient({ connectionString: url, max: 1 }));
     const stores = await Promise.all(clients.map((sql) => createV1Postgres({ sql, bcryptCost: cost })));
     await Promise.all(stores.map((store) => store.migrate()));
-    expect(await clients[0]?.query('select "version" from "passferry_schema"')).toEqual([{ version: 1 }]);
+    expect(await clients[0]?.query('select "version" from "passferry_schema"')).toEqual([
+      { version: 1 },
+      { version: 2 },
+    ]);
     expect(await stores[0]?.highestSequence(signal)).toBe(0n);
     await Promise.all(stores.map((store) => store.close()));
   });

@@ -8,9 +8,10 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { SetPasswordRequestSchema } from '@zitadel/proto/zitadel/user/v2/user_service_pb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Change } from '../../src/adapters/port.ts';
-import { parseRetryAfter } from '../../src/adapters/v2-zitadel/errors.ts';
-import type { V2Options, V2Zitadel } from '../../src/adapters/v2-zitadel/index.ts';
+import type { V2Zitadel } from '../../src/adapters/v2-zitadel/index.ts';
 import { createV2Zitadel } from '../../src/adapters/v2-zitadel/index.ts';
+import { parseRetryAfter } from '../../src/adapters/zitadel/errors.ts';
+import type { ZitadelOptions } from '../../src/adapters/zitadel/options.ts';
 import { credential } from '../../src/credential.ts';
 import { freePort } from '../../src/embedded/free-port.ts';
 import type { PassferryError } from '../../src/errors.ts';
@@ -52,7 +53,7 @@ const keep = <T extends { close(): Promise<unknown> }>(it: T): T => {
 };
 let sandbox: Sandbox;
 let backend: V2Zitadel;
-const connect = (more: Partial<V2Options> = {}) =>
+const connect = (more: Partial<ZitadelOptions> = {}) =>
   keep(createV2Zitadel({ url: sandbox.url, credential: credential({ value: 'root' }), ...more }));
 beforeEach(async () => {
   sandbox = keep(await startSandbox(options));
@@ -330,7 +331,7 @@ describe('ping', () => {
 });
 
 describe('configuration', () => {
-  const make = async (url: string, more: Partial<V2Options> = {}) => {
+  const make = async (url: string, more: Partial<ZitadelOptions> = {}) => {
     await createV2Zitadel({ url, credential: credential({ value: 'root' }), ...more }).close();
   };
 

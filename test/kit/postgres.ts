@@ -14,6 +14,8 @@ import { waitFor } from './wait.ts';
 export interface TestPostgres {
   /** Superuser, database `postgres`; see {@link createDatabase}. */
   url: string;
+  /** Its own log so far; empty for a shared one. */
+  log(): string;
   /** Fast shutdown: open sessions are ended. Does nothing when it is down. */
   stop(): Promise<void>;
   /** SIGKILL to the server and all its sessions, and waits until it is gone. */
@@ -39,12 +41,14 @@ export async function startPostgres(): Promise<TestPostgres> {
   );
   if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr}`);
   let server: Guarded | undefined;
+  const lines: string[] = [];
 
   async function start(port: number): Promise<boolean> {
     // Without fsync, since only processes die here, never the machine.
     const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'fsync=off', 'lc_messages=C'];
     const args = ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
     const started = spawnGuarded(join(folder as string, 'postgres'), args, { signal: 'QUIT', cwd: data, ...owner });
+    createInterface({ input: started.stderr }).on('line', (line) => lines.push(line));
     if (!(await isReady(started))) return false;
     server = started;
     return true;
@@ -77,6 +81,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   atEnd(kill9);
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+    log: () => lines.join('\n'),
     stop,
     kill9,
     async restart() {
@@ -133,5 +138,5 @@ function sharedPostgres(): TestPostgres {
   const url = process.env.PASSFERRY_TEST_DATABASE_URL;
   if (!url) throw new Error('no PostgreSQL was found: run the tests by `npm test`');
   const impossible = () => Promise.reject(new Error('this test needs a PostgreSQL on this machine'));
-  return { url, stop: () => Promise.resolve(), kill9: impossible, restart: impossible };
+  return { url, log: () => '', stop: () => Promise.resolve(), kill9: impossible, restart: impossible };
 }

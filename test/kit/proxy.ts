@@ -15,6 +15,8 @@ export interface FaultProxy {
   restore(): Promise<void>;
   /** Connections stay or come up, and no byte moves. */
   blackhole(): void;
+  /** Connections that are up go silent for ever, as after a fail-over without a word; new ones work. */
+  strand(): void;
   /** Every reply takes this much longer. 0 ends it. */
   delay(ms: number): void;
   /** The next requests reach the server; the reply is swallowed and the connection broken. Default: one request. */
@@ -37,6 +39,7 @@ interface Pair {
 /** A TCP proxy with faults on a loopback port of its own; ended after the test file. */
 export async function startProxy(options: { targetHost: string; targetPort: number }): Promise<FaultProxy> {
   const pairs = new Set<Pair>();
+  const stranded = new Set<Pair>();
   let server: Server | undefined;
   let hole = false;
   let delayMs = 0;
@@ -117,6 +120,7 @@ export async function startProxy(options: { targetHost: string; targetPort: numb
   function breakUp(pair: Pair): void {
     clearTimeout(pair.timer as NodeJS.Timeout | undefined);
     pairs.delete(pair);
+    stranded.delete(pair);
     pair.client.destroy();
     pair.target?.destroy();
   }
@@ -135,7 +139,7 @@ export async function startProxy(options: { targetHost: string; targetPort: numb
   function cut(): void {
     server?.close();
     server = undefined;
-    for (const pair of [...pairs]) breakUp(pair);
+    for (const pair of [...pairs, ...stranded]) breakUp(pair);
   }
 
   let port = await freePort();
@@ -157,6 +161,13 @@ export async function startProxy(options: { targetHost: string; targetPort: numb
     blackhole() {
       hole = true;
       for (const pair of pairs) for (const socket of [pair.client, pair.target]) socket?.pause();
+    },
+    strand() {
+      for (const pair of pairs) {
+        for (const socket of [pair.client, pair.target]) socket?.pause();
+        stranded.add(pair);
+        pairs.delete(pair);
+      }
     },
     delay(ms) {
       delayMs = ms;

@@ -2,6 +2,7 @@ import { PassferryError } from '../../errors.ts';
 import type { Policy } from '../policy.ts';
 import { checkPolicy } from '../policy.ts';
 import type { Applied, Backend, Change } from '../port.ts';
+import { epochStore } from './epoch.ts';
 import { hashPassword } from './hash.ts';
 import { details, digest, iso, judge } from './judge.ts';
 import { migrate } from './schema.ts';
@@ -68,6 +69,7 @@ export async function createV1Postgres({ sql, bcryptCost = 12, policy }: V1Optio
       );
       return BigInt(String(row?.highest));
     },
+    epoch: epochStore(sql),
     async ping(signal) {
       await sql.query('select 1', [], signal);
     },

@@ -49,6 +49,14 @@ const versions: readonly (readonly string[])[] = [
       "symbol" boolean not null default true
     )`,
   ],
+  [
+    // How far the ledger of each namespace had come: a Redis that is behind was wiped or restored.
+    `create table if not exists "passferry_epoch" (
+      "namespace" text primary key,
+      "epoch" bigint not null,
+      "at" timestamptz not null default now()
+    )`,
+  ],
 ];
 
 /** Creates or updates our tables in the first schema of the search path, in one transaction. Repeating it changes nothing. */

@@ -1,20 +1,8 @@
 import type { FastifyRequest } from 'fastify';
-import type { Log } from '../../log.ts';
-import type { Callers } from '../callers.ts';
-import type { Producer } from '../producer.ts';
+import type { V1Deps } from '../v1-call.ts';
 
 /** What the routes need. */
-export interface HttpDeps {
-  producer: Producer;
-  callers: Callers;
-  /** Is an organization of this id known: configured, granted or staged? */
-  orgExists: (org: string) => boolean;
-  /** How long a synchronous call waits for its outcome, ms. */
-  waitMs: number;
-  log: Log;
-  /** Fires when the server closes: nobody is kept waiting. */
-  closing: AbortSignal;
-}
+export type HttpDeps = V1Deps;
 
 /** The first value of a request header. */
 export function header(request: FastifyRequest, name: string): string | undefined {

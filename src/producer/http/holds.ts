@@ -2,9 +2,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { PassferryError } from '../../errors.ts';
 import { isBackendName } from '../../ledger/holds.ts';
 import { authorizeOperate } from '../callers.ts';
+import { parseReason } from '../fields.ts';
 import type { HttpDeps } from './deps.ts';
-
-const longestReason = 200;
 
 /** `GET /holds`, `PUT /holds/{backend}`, `DELETE /holds/{backend}`: who holds a backend and why. Needs `operate`. */
 export function registerHolds(app: FastifyInstance, { producer, callers }: HttpDeps): void {
@@ -24,7 +23,7 @@ export function registerHolds(app: FastifyInstance, { producer, callers }: HttpD
   app.put<{ Params: { backend: string } }>('/holds/:backend', async (request) => {
     const by = operator(request);
     const backend = parseBackend(request.params.backend);
-    const hold = await producer.holds.put(backend, parseReason(request.body), by);
+    const hold = await producer.holds.put(backend, parseReason(request.body, 'hold_reason_invalid'), by);
     request.log.info({ backend, by, reason: hold.reason }, 'held by a person');
     return hold;
   });
@@ -41,14 +40,4 @@ export function registerHolds(app: FastifyInstance, { producer, callers }: HttpD
 function parseBackend(name: string) {
   if (!isBackendName(name)) throw new PassferryError('backend_unknown');
   return name;
-}
-
-function parseReason(body: unknown): string {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new PassferryError('body_not_object');
-  const { reason } = body as { reason?: unknown };
-  const text = typeof reason === 'string' ? reason.trim() : '';
-  if (text === '' || text.length > longestReason || /[\p{Cc}\p{Cs}]/u.test(text)) {
-    throw new PassferryError('hold_reason_invalid', { fields: [{ field: 'reason', reason: 'hold_reason_invalid' }] });
-  }
-  return text;
 }

@@ -3,7 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import { PassferryError } from '../../errors.ts';
 import { isRunId } from '../../ids.ts';
 import { actingOrg, authorize, type Caller, isGranted } from '../callers.ts';
+import { parseFlag } from '../fields.ts';
 import { importRows } from '../import/import.ts';
+import { overwritesNewer } from '../v1-call.ts';
 import { parseIdempotencyKey } from '../validate.ts';
 import { type HttpDeps, header } from './deps.ts';
 
@@ -20,7 +22,7 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps): void {
   app.register(async (scope) => {
     scope.addContentTypeParser(Object.keys(formats), (_request, payload, done) => done(null, payload));
 
-    scope.post<{ Querystring: { noChangeRequired?: string } }>(
+    scope.post<{ Querystring: { noChangeRequired?: string; overwriteNewer?: string } }>(
       '/imports',
       { bodyLimit: Number.MAX_SAFE_INTEGER },
       async (request, reply) => {
@@ -33,6 +35,8 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps): void {
         if (noChangeRequired !== undefined && noChangeRequired !== 'true' && noChangeRequired !== 'false') {
           throw new PassferryError('field_type', { fields: [{ field: 'noChangeRequired', reason: 'field_type' }] });
         }
+        const overwriteNewer = parseFlag(request.query.overwriteNewer, 'overwriteNewer');
+        if (overwriteNewer) authorize(caller, org, 'admin');
         const key = header(request, 'idempotency-key');
         const run = await importRows(
           producer,
@@ -40,12 +44,15 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps): void {
             caller: caller.name,
             org,
             ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(key) }),
-            mayImport: (rowOrg) => isGranted(caller, rowOrg, 'import'),
+            mayImport: (rowOrg) => isGranted(caller, rowOrg, overwriteNewer ? 'admin' : 'import'),
             isAdmin: (rowOrg) => isGranted(caller, rowOrg, 'admin'),
           },
           request.body as Readable,
-          { format, noChangeRequired: noChangeRequired === 'true' },
+          { format, noChangeRequired: noChangeRequired === 'true', overwriteNewer },
         );
+        if (overwriteNewer) {
+          request.log.info({ runId: run.view.id, org, by: caller.name }, overwritesNewer);
+        }
         return reply
           .code(202)
           .header('location', `/imports/${run.view.id}`)

@@ -21,7 +21,9 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
     routerOptions: { maxParamLength: 400 },
   });
 
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', async (request, reply) => {
+    // A body that nobody read is let go, so that it is not shown to who traces the request.
+    request.raw.resume();
     reply.header('cache-control', 'no-store');
     reply.header('x-content-type-options', 'nosniff');
   });
@@ -62,7 +64,9 @@ function isV1Path(url: string): boolean {
 }
 
 function isOwnPath(url: string): boolean {
-  return /^\/(jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|healthz|readyz)(\?|$)/.test(url);
+  return /^\/(jobs|jobs:retry|jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|healthz|readyz)(\?|$)/.test(
+    url,
+  );
 }
 
 function translate(thrown: Error & { code?: string; statusCode?: number }): PassferryError {

@@ -1,63 +1,60 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Code, PassferryError } from '../../errors.ts';
 import { makeIdempotencyKey } from '../../ids.ts';
-import { isFailure, type Outcome } from '../../job.ts';
-import { actingOrg, authorize, isGranted } from '../callers.ts';
-import { type Accepted, asyncExpiryMs } from '../producer.ts';
-import { parseIdempotencyKey, parseSetPassword } from '../validate.ts';
+import { isFailure } from '../../job.ts';
+import { Secret } from '../../secret.ts';
+import type { Accepted } from '../producer.ts';
+import { callV1 } from '../v1-call.ts';
 import { type HttpDeps, header } from './deps.ts';
 import { v1Error } from './errors.ts';
-import { parsePrefer } from './prefer.ts';
 
-const syncExpiryMs = 15 * 60_000;
+type V1Request = FastifyRequest<{ Params: { userId: string } }>;
 
-/** The deprecated call under its own path and a short one: waits and answers as v1, or 202 with `Prefer: respond-async`. */
+const paths = ['/management/v1/users/:userId/password', '/users/:userId/password'];
+
+/** The deprecated calls under their own path and a short one: wait and answer as v1, or 202 with `Prefer: respond-async`. */
 export function registerV1(app: FastifyInstance, deps: HttpDeps): void {
   app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
-    // ZITADEL's gateway reads every content type as JSON.
-    scope.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
-    // Made before anything is stored, and told on errors too: after a lost reply the caller can name the request (P1).
+    // ZITADEL's gateway reads every content type as JSON. A secret: Fastify shows the request's body to whoever traces.
+    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) =>
+      done(null, new Secret(body as Buffer)),
+    );
+    // Also before a body that is refused unread.
     scope.addHook('onRequest', async (request, reply) => {
       if (header(request, 'idempotency-key') === undefined) reply.header('idempotency-key', makeIdempotencyKey());
     });
-    for (const path of ['/management/v1/users/:userId/password', '/users/:userId/password']) {
-      scope.post<{ Params: { userId: string } }>(path, (request, reply) => setPassword(request, reply, deps));
+    for (const path of paths) {
+      scope.post(path, (request: V1Request, reply) => answer(request, reply, deps, parseJson));
+      // The initial password: the same change, and the user must always choose another one.
+      scope.post(`${path}/_initialize`, (request: V1Request, reply) => answer(request, reply, deps, parseInitial));
     }
   });
 }
 
-async function setPassword(
-  request: FastifyRequest<{ Params: { userId: string } }>,
+async function answer(
+  request: V1Request,
   reply: FastifyReply,
-  { producer, callers, orgExists, waitMs, closing }: HttpDeps,
+  deps: HttpDeps,
+  parse: (body: unknown) => unknown,
 ): Promise<FastifyReply> {
   try {
-    // The order of checks is the contract's: JSON, token, organization, permission, fields.
-    const body = parseJson(request.body);
-    const caller = callers.authenticate(request.headers.authorization);
-    const org = actingOrg(caller, header(request, 'x-zitadel-orgid'), orgExists);
-    authorize(caller, org, 'set');
-    const sentKey = header(request, 'idempotency-key');
-    const idempotencyKey =
-      sentKey === undefined ? String(reply.getHeader('idempotency-key')) : parseIdempotencyKey(sentKey);
-    reply.header('idempotency-key', idempotencyKey);
-    const expiresInMs = parseExpiresIn(header(request, 'passferry-expires-in'));
-    const prefer = parsePrefer(header(request, 'prefer'));
-    const setRequest = parseSetPassword(body, org, request.params.userId);
-
-    const asker = { caller: caller.name, admin: isGranted(caller, org, 'admin') };
-    const accepted: Accepted = await producer.setPassword(asker, setRequest, {
-      idempotencyKey,
-      expiresInMs: expiresInMs ?? (prefer.respondAsync ? asyncExpiryMs : syncExpiryMs),
-    });
-    tell(reply, accepted);
-
-    const patience = prefer.waitMs !== undefined ? Math.min(prefer.waitMs, waitMs) : prefer.respondAsync ? 0 : waitMs;
-    const outcome = patience > 0 ? await producer.wait(accepted.jobId, patience, closing) : undefined;
-    if (outcome) return await answer(reply, outcome);
-    if (prefer.respondAsync) return await answerAccepted(reply, accepted);
-    throw new PassferryError('wait_over');
+    const answered = await callV1(
+      {
+        user: request.params.userId,
+        body: () => parse(request.body),
+        header: (name) => header(request, name),
+        madeKey: String(reply.getHeader('idempotency-key')),
+        tell: (name, value) => reply.header(name, value),
+        asyncAnswers: true,
+        gone: goneWith(reply),
+      },
+      deps,
+    );
+    if (answered.kind === 'accepted') return await sendAccepted(reply, answered.accepted);
+    const { outcome } = answered;
+    if (!isFailure(outcome)) return await reply.send({ details: outcome.details ?? {} });
+    throw new PassferryError(outcome.reason, { code: outcome.code as Code, message: outcome.message });
   } catch (thrown) {
     if (!(thrown instanceof PassferryError)) request.log.error({ err: thrown }, 'a request failed inside');
     const error = thrown instanceof PassferryError ? thrown : new PassferryError('internal');
@@ -66,17 +63,17 @@ async function setPassword(
   }
 }
 
-function tell(reply: FastifyReply, accepted: Accepted): void {
-  reply.header('passferry-job', accepted.jobId);
-  reply.header('passferry-expires', new Date(accepted.expiresAt).toISOString());
-  if (accepted.replayed) reply.header('idempotency-replayed', 'true');
+/** Nobody is waited for who has hung up. */
+function goneWith({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  raw.once('close', () => gone.abort());
+  return gone.signal;
 }
 
-function answerAccepted(reply: FastifyReply, accepted: Accepted): FastifyReply {
+function sendAccepted(reply: FastifyReply, accepted: Accepted): FastifyReply {
   return reply
     .code(202)
     .header('location', `/jobs/${accepted.jobId}`)
-    .header('preference-applied', 'respond-async')
     .header('retry-after', '1')
     .send({
       id: accepted.jobId,
@@ -85,30 +82,19 @@ function answerAccepted(reply: FastifyReply, accepted: Accepted): FastifyReply {
     });
 }
 
-/** `superseded` and `stale` are successes with another password in force: 200, and the header says which. */
-function answer(reply: FastifyReply, outcome: Outcome): FastifyReply {
-  if (isFailure(outcome)) {
-    const { code, reason, message } = outcome;
-    throw new PassferryError(reason, { code: code as Code, message });
-  }
-  reply.header('passferry-result', outcome.result);
-  return reply.send({ details: outcome.details ?? {} });
-}
-
-/** Header `Passferry-Expires-In`: seconds, one to 30 days. */
-function parseExpiresIn(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  const seconds = /^\d{1,7}$/.test(value) ? Number(value) : 0;
-  if (seconds < 1 || seconds > 30 * 86_400) throw new PassferryError('expires_invalid');
-  return seconds * 1_000;
-}
-
 function parseJson(body: unknown): unknown {
-  const text = typeof body === 'string' ? body : '';
+  const text = body instanceof Secret ? body.reveal() : '';
+  if (body instanceof Secret) body.wipe();
   if (text.trim() === '') return {};
   try {
     return JSON.parse(text);
   } catch {
     throw new PassferryError('body_not_json');
   }
+}
+
+function parseInitial(body: unknown): unknown {
+  const parsed = parseJson(body);
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return parsed;
+  return { ...parsed, noChangeRequired: false, no_change_required: false };
 }

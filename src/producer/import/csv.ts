@@ -22,12 +22,20 @@ export function columnName(header: string): ColumnName | undefined {
 export async function* csvRecords(stream: AsyncIterable<Buffer>): AsyncGenerator<CsvRecord> {
   for await (const batch of frames(stream, true)) {
     const readable = batch.flatMap((frame) => ('bytes' in frame ? [frame.bytes, lineEnd] : []));
-    const records = parseFields(Buffer.concat(readable));
+    const joined = Buffer.concat(readable);
+    const records = parseFields(joined);
+    joined.fill(0);
     // Records correspond to frames one to one, or a password would go to another user.
     if (records.length * 2 !== readable.length) throw new PassferryError('internal');
     let next = 0;
     for (const frame of batch) {
-      yield 'bytes' in frame ? { line: frame.line, fields: records[next++] as Buffer[] } : frame;
+      if ('reason' in frame) {
+        yield frame;
+        continue;
+      }
+      const fields = records[next++] as Buffer[];
+      yield { line: frame.line, fields };
+      for (const field of fields) field.fill(0);
     }
   }
 }

@@ -27,16 +27,17 @@ export async function importRows(
   producer: Producer,
   asker: ImportAsker,
   file: Readable,
-  options: { format: ImportFormat; noChangeRequired: boolean },
+  options: { format: ImportFormat; noChangeRequired: boolean; overwriteNewer?: boolean },
 ): Promise<{ view: RunView; idempotencyKey: string }> {
   const idempotencyKey = asker.idempotencyKey ?? makeIdempotencyKey();
-  const id = producer.runId(asker.caller, asker.org, idempotencyKey);
+  const id = await producer.runId(asker.caller, asker.org, idempotencyKey);
+  const { overwriteNewer = false } = options;
   let run: { expiresAt: number } | undefined;
   let chunk: ImportRow[] = [];
 
   // Opened at the first row: a file that cannot be read leaves no run behind.
   const opened = async () => {
-    run ??= await producer.runs.open({ id, caller: asker.caller, org: asker.org, expiresInMs });
+    run ??= await producer.runs.open({ id, caller: asker.caller, org: asker.org, expiresInMs, overwriteNewer });
     return { id, expiresAt: run.expiresAt };
   };
   const store = async () => {
@@ -65,6 +66,7 @@ export async function importRows(
         user: row.userId,
         password: row.password,
         changeRequired: !(row.noChangeRequired ?? options.noChangeRequired),
+        overwriteNewer,
       });
       if (chunk.length >= chunkRows) await store();
     }

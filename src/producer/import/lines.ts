@@ -17,7 +17,8 @@ type Scan = number | 'open' | 'csv_quote' | 'csv_lone_cr';
 /**
  * Bytes → batches of records, one batch a chunk, empty lines dropped but counted. With `quotes`, a line end inside a
  * quoted CSV field belongs to the record. A bad record costs its first physical line only: reading starts again after
- * it, so one forgotten quote does not swallow the file. The same whatever the chunks.
+ * it, so one forgotten quote does not swallow the file. The same whatever the chunks. Chunks and the bytes of a batch are
+ * zeroed when the next is asked for.
  */
 export async function* frames(stream: AsyncIterable<Buffer>, quotes: boolean): AsyncGenerator<Frame[]> {
   let held: Buffer = Buffer.alloc(0);
@@ -65,12 +66,27 @@ export async function* frames(stream: AsyncIterable<Buffer>, quotes: boolean): A
     return batch;
   };
 
-  for await (const chunk of stream) {
-    const batch = take(held.length > 0 ? Buffer.concat([held, chunk]) : chunk, false);
-    if (batch.length > 0) yield batch;
+  /** What was read is zeroed once the reader asks for more: it holds passwords (P4). */
+  function* batchOf(buffer: Buffer, final: boolean): Generator<Frame[]> {
+    try {
+      const batch = take(buffer, final);
+      if (batch.length > 0) yield batch;
+    } finally {
+      buffer.fill(0);
+    }
   }
-  const batch = take(held, true);
-  if (batch.length > 0) yield batch;
+
+  try {
+    for await (const chunk of stream) {
+      const before = held;
+      const buffer = before.length > 0 ? Buffer.concat([before, chunk]) : chunk;
+      if (buffer !== chunk) for (const copied of [before, chunk]) copied.fill(0);
+      yield* batchOf(buffer, false);
+    }
+    yield* batchOf(held, true);
+  } finally {
+    held.fill(0);
+  }
 }
 
 function scanLine(buffer: Buffer, from: number, bound: number, atEnd: boolean): Scan {

@@ -23,7 +23,7 @@ export interface ParseOptions {
 /**
  * An import file → its rows, in file order, while it arrives; never more than a chunk and a record in memory.
  * CSV has a header (`userId,password[,orgId][,noChangeRequired]`, other columns are ignored); NDJSON the same keys.
- * A bad row is yielded as rejected and the rest goes on.
+ * A bad row is yielded as rejected and the rest goes on. The chunks are zeroed once they are read.
  * @throws PassferryError for a file that cannot be taken at all; whatever the stream throws.
  */
 export async function* parseRows(
@@ -125,7 +125,9 @@ async function readHead(iterator: AsyncIterator<Buffer>): Promise<Buffer> {
   while (head.length < 4 || (firstCharacter(stripBom(head)) === undefined && head.length < 64 * 1024)) {
     const next = await iterator.next();
     if (next.done) break;
-    head = Buffer.concat([head, next.value]);
+    const parts = [head, next.value];
+    head = Buffer.concat(parts);
+    for (const part of parts) part.fill(0);
   }
   return head;
 }

@@ -1,4 +1,4 @@
-import { PassferryError } from '../../errors.ts';
+import { PassferryError } from '../errors.ts';
 
 /** RFC 7240 as far as we honour it. */
 export interface Preferences {

@@ -1,0 +1,125 @@
+/** What the ledger's scripts should do, in plain TypeScript: no Redis, no clock but the one that the steps move. */
+
+export type Ending = 'set' | 'superseded' | 'refused' | 'expired';
+
+export interface ModelJob {
+  id: string;
+  org: string;
+  user: ModelUser;
+  /** v1: the backend decides the order itself. */
+  exact: boolean;
+  row?: number;
+  seq: bigint;
+  expired: boolean;
+  starts: number;
+  attempts: number;
+  /** An attempt is on record and nobody knows its end. */
+  attempt: boolean;
+  ending?: Ending;
+}
+
+export interface ModelUser {
+  name: string;
+  lease?: { job: ModelJob; token: string; live: boolean } | undefined;
+  open?: { job: ModelJob; live: boolean } | undefined;
+  /** The highest applied, as the ledger knows it. */
+  applied?: { job: ModelJob; changedAt: number } | undefined;
+}
+
+export type ModelBegun = 'done' | 'busy' | 'expired' | 'superseded' | 'poison' | 'go';
+
+export interface ModelRun {
+  accepted: number;
+  finished: number;
+  closed: boolean;
+  endings: Record<Ending, number>;
+}
+
+export function begin(job: ModelJob, token: string, startLimit: number): ModelBegun {
+  const { user } = job;
+  if (job.ending) return 'done';
+  if (isBlocked(job)) return 'busy';
+  // What was sent must be settled, however late it is.
+  if (!job.attempt && job.expired) return 'expired';
+  if (!job.exact && isNewer(user.applied?.job, job)) return 'superseded';
+  if (job.starts >= startLimit) return 'poison';
+  user.lease = { job, token, live: true };
+  job.starts++;
+  return 'go';
+}
+
+/** What the sweeper is told about a job past its expiry. */
+export function sweep(job: ModelJob): ModelBegun {
+  if (isBlocked(job) || (job.user.lease?.job === job && job.user.lease.live) || job.attempt) return 'busy';
+  return 'expired';
+}
+
+/** May it be sent now? */
+export function record(job: ModelJob, token: string): boolean {
+  const { user } = job;
+  if (user.lease?.token !== token || !user.lease.live || job.ending) return false;
+  job.attempt = true;
+  job.attempts++;
+  user.open = { job, live: true };
+  return true;
+}
+
+export function close(job: ModelJob, token: string): void {
+  // Somebody who lost the lease knows nothing about the attempt that is open now.
+  if (job.user.lease?.token !== token) return;
+  job.attempt = false;
+  if (job.user.open?.job === job) job.user.open = undefined;
+}
+
+export function release(job: ModelJob, token: string): void {
+  if (job.user.lease?.token !== token) return;
+  job.user.lease = undefined;
+  job.starts = Math.max(0, job.starts - 1);
+}
+
+/** The ending that is recorded: the first one, and never `set` beside a newer one that was applied. */
+export function commit(
+  job: ModelJob,
+  ending: Ending,
+  how: { token: string; changedAt?: number; assumed?: boolean; countAttempt?: boolean; run?: ModelRun | undefined },
+): Ending {
+  const { user } = job;
+  const giveBack = () => {
+    if (user.lease?.token !== how.token) return;
+    user.lease = undefined;
+    // An attempt that another start has under way goes on blocking the user.
+    if (user.open?.job === job) user.open = undefined;
+  };
+  if (job.ending) {
+    giveBack();
+    const answered = !job.exact && how.changedAt !== undefined && !how.assumed;
+    // Made after its end: still ours, and no person's.
+    if (answered && !isNewer(user.applied?.job, job) && (how.changedAt ?? 0) > (user.applied?.changedAt ?? 0)) {
+      user.applied = { job, changedAt: how.changedAt as number };
+    }
+    return job.ending;
+  }
+  let recorded = ending;
+  if (how.changedAt !== undefined) {
+    if (isNewer(user.applied?.job, job)) recorded = 'superseded';
+    else user.applied = { job, changedAt: how.changedAt };
+  }
+  if (how.countAttempt) job.attempts++;
+  job.ending = recorded;
+  job.attempt = false;
+  giveBack();
+  if (how.run && job.row !== undefined) {
+    how.run.finished++;
+    how.run.endings[recorded]++;
+  }
+  return recorded;
+}
+
+export function isNewer(one: ModelJob | undefined, than: ModelJob): boolean {
+  return one !== undefined && one.seq > than.seq;
+}
+
+function isBlocked(job: ModelJob): boolean {
+  const { lease, open } = job.user;
+  return Boolean((lease && lease.job !== job && lease.live) || (open && open.job !== job && open.live));
+}
