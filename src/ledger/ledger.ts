@@ -186,7 +186,14 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     async commit(
       data: SetPasswordData,
       outcome: Outcome,
-      options: { token?: string; changedAt?: number; countAttempt?: boolean; repairable?: boolean } = {},
+      options: {
+        token?: string;
+        changedAt?: number;
+        countAttempt?: boolean;
+        repairable?: boolean;
+        /** The outcome rests on reading, so the lease must still be ours. Error: `lease_lost`. */
+        underLease?: boolean;
+      } = {},
     ): Promise<Outcome> {
       const { at: _, ...stored } = outcome;
       const body = JSON.stringify(stored);
@@ -235,9 +242,11 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           repairMs,
           JSON.stringify([data.org, data.user, backend]),
           answered ? '1' : '0',
+          options.underLease ? '1' : '0',
         ],
       )) as [string, ...string[]];
       if (reply[0] === 'ok') return { ...outcome, at: Number(reply[1]) };
+      if (reply[0] === 'lost') throw new PassferryError('lease_lost', { scope: 'backend' });
       const newer = appliedOf(jobKey, data, backend, (reply[0] === 'done' ? reply[4] : reply[2]) ?? '');
       if (newer && reply[0] !== 'ok') onInverted?.({ older: data.jobId, newer: newer.jobId });
       if (reply[0] === 'done') {

@@ -99,8 +99,8 @@ return 1
 
 /**
  * KEYS job, user, open, run, rejects, failed of the organization, failed secrets, repair payload, inverted, quarantined of the organization · ARGV jobId, outcome, mac,
- * retentionMs, token, backend, applied, counter, row, reject, countAttempt, secretMs, repair payload, repairMs, name of the user, answered
- * → {ok, at} | {done, outcome, mac, at, inverted} | {newer, applied, inverted}: `inverted` is the applied record that we came after
+ * retentionMs, token, backend, applied, counter, row, reject, countAttempt, secretMs, repair payload, repairMs, name of the user, answered, underLease
+ * → {lost} | {ok, at} | {done, outcome, mac, at, inverted} | {newer, applied, inverted}: `inverted` is the applied record that we came after
  * One step: outcome, applied sequence, run counters, reject, the list of failed jobs. The first outcome stays. A change that
  * was made after a newer one is an inversion: noted here, repaired by the sweeper. Only an answer tells that: what was read may
  * be anybody's change. An answer may also come when its job was settled otherwise long ago.
@@ -133,6 +133,11 @@ if f[1] then
   end
   give_back()
   return {'done', f[1], f[2], f[3], inverted}
+end
+-- What rests on reading holds only while nobody else can write.
+if ARGV[17] == '1' then
+  local lease = redis.call('HMGET', KEYS[2], 'leaseToken', 'leaseUntil')
+  if lease[1] ~= ARGV[5] or tonumber(lease[2]) <= ms then return {'lost'} end
 end
 if ARGV[7] ~= '' then
   if overtaken then return {'newer', known, inverted} end

@@ -62,7 +62,8 @@ export async function setPassword(
   } catch (thrown) {
     const error = toPassferryError(thrown);
     if (error.scope !== 'user') throw error;
-    return ledger.commit(data, failure(error, 0, backend.name), { token });
+    // Without a fence a refusal counts only while no other start of this job can have something under way.
+    return ledger.commit(data, failure(error, 0, backend.name), { token, underLease: !backend.exact });
   }
 }
 
@@ -109,7 +110,7 @@ async function setRecorded(
     const settled = await settleAttempt(data, begun, readUser, deps, signal);
     if (settled !== undefined) {
       const outcome: Outcome = { result: 'set', inEffect: true, assumed: true, backend: backend.name, at: 0 };
-      return ledger.commit(data, outcome, { token, changedAt: settled, repairable: true });
+      return ledger.commit(data, outcome, { token, changedAt: settled, repairable: true, underLease: true });
     }
     await ledger.closeAttempt(data, token, true);
     // Time has passed: expiry, cancelling and newer changes are asked again before it is sent again.
@@ -120,10 +121,11 @@ async function setRecorded(
     const { changedAt } = begun.applied;
     const stale = changedAt > 0 && (user.passwordChangedAt ?? 0) > changedAt + sameMs;
     const outcome: Outcome = { result: stale ? 'stale' : 'set', inEffect: !stale, backend: backend.name, at: 0 };
-    return ledger.commit(data, outcome, { token });
+    return ledger.commit(data, outcome, { token, underLease: true });
   }
   if (!data.overwriteNewer && isForeign(user.passwordChangedAt, begun, data.acceptedAt + toleranceMs)) {
-    return ledger.commit(data, { result: 'stale', inEffect: false, backend: backend.name, at: 0 }, { token });
+    const outcome: Outcome = { result: 'stale', inEffect: false, backend: backend.name, at: 0 };
+    return ledger.commit(data, outcome, { token, underLease: true });
   }
 
   const before = Math.max(user.passwordChangedAt ?? 0, begun.applied?.changedAt ?? 0);

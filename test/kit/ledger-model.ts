@@ -77,6 +77,11 @@ export function release(job: ModelJob, token: string): void {
   job.starts = Math.max(0, job.starts - 1);
 }
 
+/** May this start still say what it read? Of a job that has ended anybody may hear the end. */
+export function leads(job: ModelJob, token: string): boolean {
+  return job.ending !== undefined || (job.user.lease?.token === token && job.user.lease.live);
+}
+
 /** The ending that is recorded: the first one, and never `set` beside a newer one that was applied. */
 export function commit(
   job: ModelJob,

@@ -137,8 +137,15 @@ export function createWorld(redis: Redis) {
       how: { changedAt?: number; assumed?: boolean; countAttempt?: boolean } = {},
     ): Promise<void> {
       const { assumed = false, ...more } = how;
-      const given = { ...more, ...(token !== '' && { token }), repairable: !job.exact };
-      const real = await ledger.commit(dataOf(job), outcomeOf(ending, backendOf(job), assumed), given);
+      // What rests on reading, or on a refusal without a fence, counts only under the lease.
+      const underLease = !job.exact && (assumed || ending === 'refused');
+      const given = { ...more, ...(token !== '' && { token }), repairable: !job.exact, underLease };
+      const real = await ledger
+        .commit(dataOf(job), outcomeOf(ending, backendOf(job), assumed), given)
+        .catch((error: PassferryError) => (error.reason === 'lease_lost' ? undefined : fail(error.message)));
+      const lost = underLease && !model.leads(job, token);
+      same(real === undefined, lost, `has ${job.id} lost its lease`);
+      if (!real) return say('  lost its lease');
       const told = endingOf(real);
       say(`  ${job.id} ends ${told}`);
       same(told, model.commit(job, ending, { ...how, token, run: world.run }), `the outcome of ${job.id}`);
