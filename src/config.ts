@@ -80,6 +80,8 @@ const common = {
 const serveSchema = z.object({
   ...common,
   PASSFERRY_LISTEN: address.default({ host: '127.0.0.1', port: 8080 }),
+  PASSFERRY_TLS_CERT_FILE: z.string().min(1).optional(),
+  PASSFERRY_TLS_KEY_FILE: z.string().min(1).optional(),
   PASSFERRY_CALLERS_FILE: z.string().min(1),
   PASSFERRY_WAIT: duration.default(25 * units.s),
 });
@@ -122,7 +124,10 @@ export type InsecureName = (typeof insecureNames)[number];
 export function loadServeConfig(env: Environment): ServeConfig {
   return load(serveSchema, env, (config) => [
     ...unsafeRedis(config),
-    ...(isLoopback(config.PASSFERRY_LISTEN.host) || allows(config, 'listen')
+    ...(Boolean(config.PASSFERRY_TLS_CERT_FILE) === Boolean(config.PASSFERRY_TLS_KEY_FILE)
+      ? []
+      : ['PASSFERRY_TLS_CERT_FILE and PASSFERRY_TLS_KEY_FILE go together']),
+    ...(isLoopback(config.PASSFERRY_LISTEN.host) || config.PASSFERRY_TLS_CERT_FILE || allows(config, 'listen')
       ? []
       : ['PASSFERRY_LISTEN is not a loopback address and this port has no TLS (allow: listen, behind a TLS proxy)']),
   ]) as ServeConfig;
@@ -199,7 +204,14 @@ function withFiles(env: Environment, problems: string[]): Environment {
 /** Files that a setting names and that are not there; said together with everything else. */
 function missingFiles(given: Environment, schema: z.ZodType): string[] {
   const takes = (name: string) => name in ((schema as unknown as { shape: object }).shape ?? {});
-  return ['PASSFERRY_CALLERS_FILE', 'PASSFERRY_KEYS_DIR', 'PASSFERRY_V1_TOKEN_FILE', 'PASSFERRY_V2_TOKEN_FILE']
+  return [
+    'PASSFERRY_CALLERS_FILE',
+    'PASSFERRY_KEYS_DIR',
+    'PASSFERRY_TLS_CERT_FILE',
+    'PASSFERRY_TLS_KEY_FILE',
+    'PASSFERRY_V1_TOKEN_FILE',
+    'PASSFERRY_V2_TOKEN_FILE',
+  ]
     .filter((name) => takes(name) && given[name] !== undefined && !existsSync(given[name]))
     .map((name) => `${name} names something that does not exist`);
 }

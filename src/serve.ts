@@ -1,10 +1,14 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { followCertificate } from './certificate.ts';
 import { allows, type ServeConfig } from './config.ts';
 import { followJobKey, followPublicKeys, readFingerprintKey } from './key-files.ts';
 import { redisKeys } from './keys.ts';
+import { listen } from './listen.ts';
 import type { Log } from './log.ts';
 import { loadCallers } from './producer/callers.ts';
 import { createHttp } from './producer/http/server.ts';
 import { createProducer } from './producer/producer.ts';
+import { rpcListener } from './producer/rpc/rpc.ts';
 import { connectRedis } from './redis.ts';
 import { checkDurability } from './redis-check.ts';
 
@@ -12,6 +16,9 @@ export interface Serving {
   url: string;
   close(): Promise<void>;
 }
+
+/** How long calls in flight may go on when the process ends; those that wait are answered at once. */
+const graceMs = 10_000;
 
 /** The producer process: HTTP in front, Redis behind; knows no backend and no private key. */
 export async function serve(config: ServeConfig, log: Log): Promise<Serving> {
@@ -44,20 +51,33 @@ export async function serve(config: ServeConfig, log: Log): Promise<Serving> {
   });
   const closing = new AbortController();
   const staged = config.PASSFERRY_STAGES.organizations;
-  const app = createHttp({
+  const deps = {
     producer,
     callers,
-    orgExists: (org) => callers.knows(org) || Object.hasOwn(staged, org),
+    orgExists: (org: string) => callers.knows(org) || Object.hasOwn(staged, org),
     waitMs: config.PASSFERRY_WAIT,
     log,
     closing: closing.signal,
-  });
-  const url = await app.listen(config.PASSFERRY_LISTEN);
+  };
+  const app = createHttp(deps);
+  await app.ready();
+  const certificate = followCertificate(config, log);
+  const server = await listen(
+    { ...config.PASSFERRY_LISTEN, graceMs, ...(certificate && { tls: certificate.read() }) },
+    rpcListener(deps, (request, response) => app.routing(request as IncomingMessage, response as ServerResponse)),
+  );
+  certificate?.follow(server.renew);
+  const host = config.PASSFERRY_LISTEN.host.includes(':')
+    ? `[${config.PASSFERRY_LISTEN.host}]`
+    : config.PASSFERRY_LISTEN.host;
+  const url = `${certificate ? 'https' : 'http'}://${host}:${server.port}`;
   log.info({ url }, 'serving');
   return {
     url,
     async close() {
       closing.abort();
+      certificate?.stop();
+      await server.close();
       await app.close();
       await producer.close();
     },
