@@ -10,12 +10,12 @@ import { parseIdempotencyKey, parseSetPassword } from './producer/validate.ts';
 import { quarantineProcess } from './quarantine-process.ts';
 import { checkRedisUrl, connectRedis, ready } from './redis.ts';
 import { openBackends, work } from './work.ts';
-import type { PassferryWorker } from './worker/worker.ts';
+import type { PassferryWorker } from './worker/options.ts';
 
 export { type Code, PassferryError } from './errors.ts';
 export type { Details, JobView, Outcome, Result } from './job.ts';
 export type { Accepted } from './producer/producer.ts';
-export type { PassferryWorker } from './worker/worker.ts';
+export type { PassferryWorker } from './worker/options.ts';
 
 export interface ProducerOptions {
   /** `redis://` or `rediss://`. */

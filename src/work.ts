@@ -14,8 +14,9 @@ import type { Log } from './log.ts';
 import { connectRedis } from './redis.ts';
 import { checkDurability } from './redis-check.ts';
 import { createLocalHold } from './worker/hold-file.ts';
+import type { PassferryWorker } from './worker/options.ts';
 import type { QuarantineWay } from './worker/quarantine.ts';
-import { createWorker, type PassferryWorker } from './worker/worker.ts';
+import { createWorker } from './worker/worker.ts';
 
 export interface Backends {
   v1?: Backend;

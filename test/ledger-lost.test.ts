@@ -5,7 +5,7 @@ import { createV2Zitadel } from '../src/adapters/v2-zitadel/index.ts';
 import { credential } from '../src/credential.ts';
 import { redisKeys } from '../src/keys.ts';
 import { createEpoch } from '../src/ledger/epoch.ts';
-import type { WorkerOptions } from '../src/worker/worker.ts';
+import type { WorkerOptions } from '../src/worker/options.ts';
 import { newPassword } from './kit/conformance.ts';
 import { tempDir } from './kit/files.ts';
 import { jobKey, never, type Scene, sandbox, scene, server, toleranceMs, v2Token } from './kit/ledger-scene.ts';

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import type { Backend } from '../adapters/port.ts';
 import { PassferryError, toPassferryError } from '../errors.ts';
 import {
   type BackendName,
@@ -14,83 +13,26 @@ import {
   queueNames,
   type SetPasswordData,
 } from '../job.ts';
-import type { Keys } from '../keys.ts';
 import { createEpoch } from '../ledger/epoch.ts';
 import { createHolds } from '../ledger/holds.ts';
 import { type Begun, createLedger } from '../ledger/ledger.ts';
 import { createRepairs } from '../ledger/repair.ts';
-import type { Log } from '../log.ts';
-import { createOpener, type DataKeyStore, type KeyPairs } from '../seal.ts';
+import { createOpener } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
 import { trace } from '../trace.ts';
 import { withDeadline } from './deadline.ts';
 import { createEpochWatch, epochCopies } from './epoch.ts';
 import { createFailedSweep } from './failed.ts';
-import type { LocalHold } from './hold-file.ts';
 import { createHolding } from './holding.ts';
 import { createLane, type Lane } from './lane.ts';
+import type { PassferryWorker, WorkerOptions } from './options.ts';
 import { startPulse } from './pulse.ts';
-import { createQuarantine, type QuarantineWay } from './quarantine.ts';
+import { createQuarantine } from './quarantine.ts';
 import { createRepair, tellInverted } from './repair.ts';
 import { seldom } from './seldom.ts';
 import { setPassword } from './set-password.ts';
-import { leader, type Stages, stageOf } from './stage.ts';
+import { leader, stageOf } from './stage.ts';
 import { startSweeper } from './sweep.ts';
-
-export interface WorkerOptions {
-  /** Patient connections (see `redis.ts`); each BullMQ worker blocks on one of its own. */
-  connect: () => Redis;
-  keys: Keys;
-  dataKeys: DataKeyStore;
-  privateKeys: KeyPairs;
-  jobKey: JobKey;
-  retentionMs: number;
-  /** How long the sealed password of a failed job is kept for a retry, ms. Default 24 h. */
-  failedSecretMs?: number;
-  backends: Partial<Record<BackendName, { backend: Backend; limit: number }>>;
-  stages: Stages;
-  protectedUsers?: ReadonlySet<string>;
-  /** A hold that needs neither API nor Redis. Default none. */
-  localHold?: LocalHold;
-  /** A file with a copy of the epoch, beside the one that v1 keeps. Default none. */
-  epochFile?: string;
-  /** How often the epoch moves on and is compared with its copies, ms. Default 30,000. */
-  epochMs?: number;
-  /** How often a backend that refuses our credentials is tried, ms. Default 30,000. */
-  probeMs?: number;
-  /** What becomes of jobs that end their process. Default: held for a person. */
-  quarantine?: QuarantineWay;
-  log: Log;
-  /** Longest time of one backend call, ms. Default 20,000. */
-  deadlineMs?: number;
-  /** How long a lost answer is looked for by reading, ms. Default 10,000. */
-  settleMs?: number;
-  /** Jobs wait and none moves for so long: not healthy, ms. Default: the longest time of one job. */
-  stuckMs?: number;
-  /** How long `close` waits for jobs in hand before it aborts them, ms. Default 25,000. */
-  closeMs?: number;
-}
-
-export interface PassferryWorker {
-  /** Resolves when the order on this Redis is confirmed and jobs are being taken. */
-  ready: Promise<void>;
-  /** Finished jobs so far, and when the last one ended (ms): health is progress. */
-  progress(): {
-    finished: number;
-    lastAt: number;
-    waitingFor: Partial<Record<BackendName, string>>;
-    /** How long jobs have waited and none moved on, ms; 0 when idle. */
-    stuckForMs: number;
-    /** Not stuck for longer than one job can take. */
-    healthy: boolean;
-    /** Jobs in quarantine that still want to run, as last seen. */
-    quarantined: number;
-  };
-  /** The quarantine process only: resolves when it has had nothing to do for some seconds. */
-  idle: Promise<void>;
-  /** Finishes what is in hand, or puts it back after the grace time. */
-  close(): Promise<void>;
-}
 
 /** Recovery after a kill: lock and stall check together, about 15 s at most (F27). */
 const lockMs = 10_000;
@@ -147,10 +89,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     trace('job:taken', { jobId: job.id ?? '' });
     let data: SetPasswordData;
     try {
-      data = decodeJobData(job.data);
-      if (job.id !== data.jobId || !verify(jobKey, 'job', jobParts(data), data.mac)) {
-        throw new PassferryError('job_forged');
-      }
+      data = decodeSigned(job, jobKey);
     } catch (thrown) {
       const error = toPassferryError(thrown);
       log.error({ jobId: job.id, reason: error.reason }, error.message);
@@ -352,4 +291,11 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
 function settle(outcome: Outcome): object {
   if (isFailure(outcome)) throw new UnrecoverableError(outcome.reason);
   return { result: outcome.result };
+}
+
+/** Stored job → job data that a producer of ours has signed. Errors: `job_forged`, `job_version_unknown`. */
+function decodeSigned(job: Job, jobKey: JobKey): SetPasswordData {
+  const data = decodeJobData(job.data);
+  if (job.id !== data.jobId || !verify(jobKey, 'job', jobParts(data), data.mac)) throw new PassferryError('job_forged');
+  return data;
 }

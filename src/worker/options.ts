@@ -1,0 +1,65 @@
+import type { Redis } from 'ioredis';
+import type { Backend } from '../adapters/port.ts';
+import type { BackendName } from '../job.ts';
+import type { Keys } from '../keys.ts';
+import type { Log } from '../log.ts';
+import type { DataKeyStore, KeyPairs } from '../seal.ts';
+import type { JobKey } from '../signature.ts';
+import type { LocalHold } from './hold-file.ts';
+import type { QuarantineWay } from './quarantine.ts';
+import type { Stages } from './stage.ts';
+
+export interface WorkerOptions {
+  /** Patient connections (see `redis.ts`); each BullMQ worker blocks on one of its own. */
+  connect: () => Redis;
+  keys: Keys;
+  dataKeys: DataKeyStore;
+  privateKeys: KeyPairs;
+  jobKey: JobKey;
+  retentionMs: number;
+  /** How long the sealed password of a failed job is kept for a retry, ms. Default 24 h. */
+  failedSecretMs?: number;
+  backends: Partial<Record<BackendName, { backend: Backend; limit: number }>>;
+  stages: Stages;
+  protectedUsers?: ReadonlySet<string>;
+  /** A hold that needs neither API nor Redis. Default none. */
+  localHold?: LocalHold;
+  /** A file with a copy of the epoch, beside the one that v1 keeps. Default none. */
+  epochFile?: string;
+  /** How often the epoch moves on and is compared with its copies, ms. Default 30,000. */
+  epochMs?: number;
+  /** How often a backend that refuses our credentials is tried, ms. Default 30,000. */
+  probeMs?: number;
+  /** What becomes of jobs that end their process. Default: held for a person. */
+  quarantine?: QuarantineWay;
+  log: Log;
+  /** Longest time of one backend call, ms. Default 20,000. */
+  deadlineMs?: number;
+  /** How long a lost answer is looked for by reading, ms. Default 10,000. */
+  settleMs?: number;
+  /** Jobs wait and none moves for so long: not healthy, ms. Default: the longest time of one job. */
+  stuckMs?: number;
+  /** How long `close` waits for jobs in hand before it aborts them, ms. Default 25,000. */
+  closeMs?: number;
+}
+
+export interface PassferryWorker {
+  /** Resolves when the order on this Redis is confirmed and jobs are being taken. */
+  ready: Promise<void>;
+  /** Finished jobs so far, and when the last one ended (ms): health is progress. */
+  progress(): {
+    finished: number;
+    lastAt: number;
+    waitingFor: Partial<Record<BackendName, string>>;
+    /** How long jobs have waited and none moved on, ms; 0 when idle. */
+    stuckForMs: number;
+    /** Not stuck for longer than one job can take. */
+    healthy: boolean;
+    /** Jobs in quarantine that still want to run, as last seen. */
+    quarantined: number;
+  };
+  /** The quarantine process only: resolves when it has had nothing to do for some seconds. */
+  idle: Promise<void>;
+  /** Finishes what is in hand, or puts it back after the grace time. */
+  close(): Promise<void>;
+}
