@@ -1,8 +1,11 @@
 import type { PassferryError } from '../errors.ts';
 
-/** After a fault of a whole backend its jobs wait, all of them, longer each time; the first success ends it. */
+/**
+ * The circuit breaker of a backend: after a fault of the whole of it its jobs wait, longer each time; when the wait is over
+ * one of them tries, the others wait for what becomes of it; the first success ends it.
+ */
 export interface Backoff {
-  /** ms until this backend should be tried again; 0: now. */
+  /** ms until this backend should be tried again; 0: go, and when it was waiting you are the one that tries. */
   waitMs(): number;
   failed(error: PassferryError): number;
   succeeded(): void;
@@ -12,6 +15,8 @@ export interface Backoff {
 
 const firstMs = 500;
 const longestMs = 30_000;
+/** How long the one that tries has before the next one does: it may turn out to be superseded or busy. */
+const tryMs = 5_000;
 /** What a backend may ask for at most by Retry-After (F47). */
 const longestAskedMs = 10 * 60_000;
 
@@ -19,12 +24,25 @@ export function createBackoff(now: () => number = Date.now, random: () => number
   let failures = 0;
   let until = 0;
   let why: string | undefined;
+  /** One is on its way to look: its failure is a new one, not an echo. */
+  let trying = false;
 
   return {
-    waitMs: () => Math.max(0, until - now()),
+    waitMs() {
+      if (now() < until) return until - now();
+      if (failures > 0) {
+        trying = true;
+        until = now() + tryMs;
+      }
+      return 0;
+    },
     failed(error) {
       // Many jobs fail together in one outage: that is one failure.
-      if (now() >= until) failures++;
+      if (trying || now() >= until) {
+        failures++;
+        until = 0;
+      }
+      trying = false;
       const own = Math.min(longestMs, firstMs * 2 ** Math.min(10, failures - 1)) * (0.75 + random() / 2);
       const asked = Math.min(longestAskedMs, Math.max(0, error.retryAfterMs || 0));
       until = Math.max(until, now() + Math.max(own, asked));
@@ -34,6 +52,7 @@ export function createBackoff(now: () => number = Date.now, random: () => number
     succeeded() {
       failures = 0;
       until = 0;
+      trying = false;
       why = undefined;
     },
     reason: () => why,

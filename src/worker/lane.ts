@@ -12,6 +12,7 @@ const organizationLongestMs = 10 * 60_000;
 const otherMs = 1_000;
 /** A key file is copied by hand. */
 const keyMs = 5_000;
+const slowAgainMs = 1_000;
 /** Faults that say something of the whole backend and pass by themselves. */
 const backingOff = new Set(['backend_down', 'backend_timeout', 'backend_limited', 'backend_error']);
 
@@ -30,10 +31,20 @@ export function createLane(
   const unauthenticated = createPause(probeMs, probeMs);
   /** Organizations in which we lack the permission; the others go on. */
   const forbidden = createOrganizationPauses(organizationFirstMs, organizationLongestMs);
+  const gate = createGate(limit);
+  let slowedAt = 0;
+
+  /** Many are told at once that they were too many: once is enough. */
+  function slowDown(): void {
+    if (Date.now() - slowedAt < slowAgainMs) return;
+    slowedAt = Date.now();
+    gate.slow();
+    log.info({ by: 'worker', backend, room: gate.room(), limit }, 'the backend asks to slow down');
+  }
 
   return {
     backend: holding.guard(bare),
-    gate: createGate(limit),
+    gate,
 
     /** Before a start: a person's hold, then what the worker found out by itself. Undefined: go. */
     async mustWait(org: string): Promise<{ ms: number; reason: string } | undefined> {
@@ -60,12 +71,14 @@ export function createLane(
         return unauthenticated.failed();
       }
       if (reason === 'sealed_key_unknown') return keyMs;
+      if (reason === 'backend_limited') slowDown();
       return backingOff.has(reason) ? backoff.failed(error) : otherMs;
     },
 
     /** An answer of the backend ends its pauses. */
     worked(org: string): void {
       backoff.succeeded();
+      gate.well();
       if (unauthenticated.succeeded()) log.info({ by: 'worker', backend }, 'our credentials work again');
       if (forbidden.succeeded(org)) log.info({ by: 'worker', backend, org }, 'the organization works again');
     },

@@ -51,6 +51,8 @@ export interface PassferryWorker {
     finished: number;
     lastAt: number;
     waitingFor: Partial<Record<BackendName, string>>;
+    /** How much runs at once towards a backend that asked to slow down, until it has its whole room again. */
+    slowedTo: Partial<Record<BackendName, number>>;
     /** How long jobs have waited and none moved on, ms; 0 when idle. */
     stuckForMs: number;
     /** Not stuck for longer than one job can take. */

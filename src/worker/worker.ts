@@ -264,6 +264,9 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       stuckForMs: pulse.stuckForMs(),
       healthy: pulse.stuckForMs() < stuckMs,
       quarantined: quarantine.size(),
+      slowedTo: Object.fromEntries(
+        Object.entries(lanes).flatMap(([name, { gate }]) => (gate.room() < gate.limit ? [[name, gate.room()]] : [])),
+      ),
       waitingFor: Object.fromEntries(
         Object.entries(lanes).flatMap(([name, lane]) => (lane.whyWaiting() ? [[name, lane.whyWaiting()]] : [])),
       ),

@@ -70,3 +70,25 @@ test.each([
 ])('jitter: random %d makes it %d ms', (random, ms) => {
   expect(make(random).backoff.failed(down())).toBe(ms);
 });
+
+test('when the wait is over one tries; the others wait for what becomes of it', () => {
+  const { backoff, pass } = make();
+  backoff.failed(down());
+  pass(500);
+  expect([backoff.waitMs(), backoff.waitMs(), backoff.waitMs()]).toEqual([0, 5_000, 5_000]);
+  // It failed as well: one more failure, and not five seconds but the second.
+  expect(backoff.failed(down())).toBe(1_000);
+  pass(1_000);
+  expect(backoff.waitMs()).toBe(0);
+  backoff.succeeded();
+  expect([backoff.waitMs(), backoff.waitMs()]).toEqual([0, 0]);
+});
+
+test('who tries and says nothing is followed by another one', () => {
+  const { backoff, pass } = make();
+  backoff.failed(down());
+  pass(500);
+  expect(backoff.waitMs()).toBe(0);
+  pass(5_000);
+  expect([backoff.waitMs(), backoff.waitMs()]).toEqual([0, 5_000]);
+});

@@ -78,3 +78,28 @@ test('a signal after the entry changes nothing', async () => {
   done();
   (await gate.enter('rows', open))();
 });
+
+test('asked to slow down it halves its room, and takes it back one by one', async () => {
+  const gate = createGate(8);
+  gate.slow();
+  expect(gate.room()).toBe(4);
+  for (let i = 0; i < 5; i++) gate.slow();
+  expect(gate.room()).toBe(1);
+  const leave = await gate.enter('rows', open);
+  let inside = 0;
+  const waiting = [1, 2].map(() =>
+    gate.enter('rows', open).then((done) => {
+      inside++;
+      return done;
+    }),
+  );
+  await Promise.resolve();
+  expect(inside).toBe(0);
+  gate.well();
+  expect(gate.room()).toBe(2);
+  (await waiting[0])?.();
+  (await waiting[1])?.();
+  leave();
+  for (let i = 0; i < 100; i++) gate.well();
+  expect(gate.room()).toBe(8);
+});
