@@ -120,6 +120,7 @@ const figures: Figures = await check({
   views,
   v1Events: await world.v1Events(),
   v2Changes: (user) => world.sandbox.users.get(user)?.changes.length ?? 0,
+  tell: note,
   logsIn: (org, user, password) =>
     org === 'acme' ? v1.prove(org, user, Secret.fromString(password), never) : world.sandbox.verify(user, password),
 });

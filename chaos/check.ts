@@ -33,6 +33,8 @@ export async function check(facts: {
   v1Events: Map<string, number>;
   v2Changes: (user: string) => number;
   logsIn: (org: string, user: string, password: string) => Promise<boolean>;
+  /** Which job it was that makes a figure more than 0. */
+  tell: (text: string) => void;
 }): Promise<Figures> {
   const { history, views } = facts;
   const figures: Figures = {
@@ -57,7 +59,12 @@ export async function check(facts: {
       const kind = 'code' in view.outcome ? view.outcome.reason : view.outcome.result;
       figures.outcomes[kind] = (figures.outcomes[kind] ?? 0) + 1;
       // Every request was valid and nobody else changed anything.
-      if (kind !== 'set' && kind !== 'superseded') figures.innocentsFailed++;
+      if (kind !== 'set' && kind !== 'superseded') {
+        figures.innocentsFailed++;
+        facts.tell(
+          `${kind}: job ${change.jobId} of ${change.org}, sent ${view.attempts} times, ${view.acceptedAt} to ${view.finishedAt}`,
+        );
+      }
       if ('assumed' in view.outcome && view.outcome.assumed) figures.assumed++;
     }
     ofUser.set(change.user, [...(ofUser.get(change.user) ?? []), change]);
@@ -73,7 +80,10 @@ export async function check(facts: {
     const sets = changes.filter(isSet);
     // The newest accepted request is always applied in the end: it was valid.
     const newest = changes.at(-1) as Change;
-    if (!(await facts.logsIn(first.org, user, newest.password))) figures.inversionsLeft++;
+    if (!(await facts.logsIn(first.org, user, newest.password))) {
+      figures.inversionsLeft++;
+      facts.tell(`not in force: job ${newest.jobId} of ${first.org}, the newest of its user`);
+    }
     if (first.org === 'acme') {
       for (const change of changes) {
         const effects = facts.v1Events.get(change.jobId) ?? 0;

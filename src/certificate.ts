@@ -8,15 +8,14 @@ export interface Certificate {
   key: string;
 }
 
-const lookMs = 30_000;
-
 /**
  * Certificate and key of the port from their files; undefined when none are named. `follow` hands on what a renewal has written,
- * looked for every 30 s; a pair that does not fit together is told and leaves the old one in force. Error: `config_invalid`.
+ * looked for every `lookMs`; a pair that does not fit together is told and leaves the old one in force. Error: `config_invalid`.
  */
 export function followCertificate(
   { PASSFERRY_TLS_CERT_FILE: cert, PASSFERRY_TLS_KEY_FILE: key }: FilesOfCertificate,
   log: Log,
+  lookMs = 30_000,
 ) {
   if (!cert || !key) return undefined;
   let timer: NodeJS.Timeout | undefined;

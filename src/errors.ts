@@ -49,8 +49,10 @@ export type Scope = 'user' | 'organization' | 'backend';
 export const reasons = {
   // what a caller sent
   body_not_json: ['invalid_argument', 'The body is not valid JSON.'],
+  body_not_protobuf: ['invalid_argument', 'The body is not valid protobuf.'],
   body_not_object: ['invalid_argument', 'The body must be a JSON object.'],
   body_too_large: ['invalid_argument', 'The body is larger than this endpoint takes.'],
+  body_slow: ['invalid_argument', 'The body did not arrive in time.'],
   media_type_unsupported: ['invalid_argument', 'This media type is not taken here.'],
   field_type: ['invalid_argument', 'A field has the wrong type.'],
   user_id_missing: ['invalid_argument', 'The user id is missing.'],
@@ -72,6 +74,8 @@ export const reasons = {
   ],
   prefer_invalid: ['invalid_argument', 'The Prefer header cannot be understood.'],
   expires_invalid: ['invalid_argument', 'The expiry must lie between one second and 30 days.'],
+  items_count: ['invalid_argument', 'The list must have 1 to 1,000 items.'],
+  items_refused: ['invalid_argument', 'None of the items was accepted.'],
   hold_reason_invalid: [
     'invalid_argument',
     'The reason must have 1 to 200 characters, none of them a control character.',
@@ -83,6 +87,7 @@ export const reasons = {
   key_unknown: ['not_found', 'There is no such key pair.'],
   key_refused: ['failed_precondition', 'This change of the keys was refused.'],
   job_unknown: ['not_found', 'There is no such job.'],
+  job_gone: ['not_found', 'There was such a job; its record is no longer kept.'],
   run_unknown: ['not_found', 'There is no such run.'],
   backend_unknown: ['not_found', 'There is no such backend.'],
   org_not_granted: ['permission_denied', 'The caller may not act in this organization.'],
@@ -118,6 +123,8 @@ export const reasons = {
     'failed_precondition',
     'The job did not fail or expire, or is at work again: there is nothing to retry or drop.',
   ],
+  job_begun: ['failed_precondition', 'The job has begun and cannot be cancelled any more.'],
+  job_done: ['failed_precondition', 'The job has ended already and cannot be cancelled.'],
   reason_invalid: ['invalid_argument', 'The reason must have 1 to 200 characters, none of them a control character.'],
   cursor_invalid: ['invalid_argument', 'The cursor is not one that this list gave.'],
   secret_destroyed: [

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
 
@@ -31,6 +31,16 @@ function tag(key: Buffer, head: string, org: string): string {
       .subarray(0, 5),
     8,
   );
+}
+
+/**
+ * Was this id made under one of these keys for this organization? Needs no record, so it also tells of jobs that are long gone.
+ * Rows of imports carry no tag: false.
+ */
+export function isJobIdOf(id: string, keys: readonly Buffer[], org: string): boolean {
+  const [, head, given] = /^j0-([0-9a-z]{26})([0-9a-z]{8})$/.exec(id) ?? [];
+  if (head === undefined || given === undefined) return false;
+  return keys.some((key) => timingSafeEqual(Buffer.from(tag(key, head, org)), Buffer.from(given)));
 }
 
 export function isJobId(text: string): boolean {

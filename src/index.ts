@@ -53,6 +53,8 @@ export interface ProducerHandle {
   wait(jobId: string, timeoutMs: number): Promise<Outcome | undefined>;
   /** What is known of a job, or undefined after its retention. */
   job(jobId: string): Promise<JobView | undefined>;
+  /** Takes back what no worker has begun; repeating is harmless. Errors: `job_unknown`, `job_begun`, `job_done`, `quarantined`. */
+  cancel(jobId: string): Promise<JobView>;
   close(): Promise<void>;
 }
 
@@ -89,6 +91,7 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
     },
     wait: producer.wait,
     job: producer.view,
+    cancel: producer.cancel,
     close: producer.close,
   };
 }

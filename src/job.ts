@@ -112,6 +112,8 @@ export interface JobView {
   attempts: number;
   /** Why it waits, when a worker had to put it back. */
   waitingFor?: string;
+  /** How it ended in one word, the result or code of `outcome`; absent while it is open. */
+  ended?: Result | Code;
   outcome?: ToldOutcome;
   /** Until when a failed job can be retried; then its sealed password is destroyed. */
   retryUntil?: string;

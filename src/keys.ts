@@ -16,6 +16,8 @@ export interface Keys {
   idempotency(digest: string): string;
   /** Applied sequences and the lease of one user, within one organization. */
   user(org: string, user: string): string;
+  /** The newest jobs of a user that were asked for one by one, by sequence. */
+  userJobs(org: string, user: string): string;
   dataKey(id: string): string;
   /** A person's hold of a backend. */
   hold(backend: string): string;
@@ -52,6 +54,7 @@ export function redisKeys(namespace: string): Keys {
     idempotency: (digest) => `${tag}:key:${digest}`,
     // The organization is part of the name: a wrong organization must not touch the lease of the right one (P5).
     user: (org, user) => `${tag}:user:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
+    userJobs: (org, user) => `${tag}:user-jobs:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
     dataKey: (id) => `${tag}:data-key:${id}`,
     hold: (backend) => `${tag}:hold:${backend}`,
     epoch: `${tag}:epoch`,

@@ -16,6 +16,8 @@ export interface ListenOptions {
   tls?: { cert: string; key: string };
   /** A connection that has not said anything sensible for so long is closed, ms. Default 10,000. */
   firstByteMs?: number;
+  /** A connection without a request in hand is closed after so long, ms. Default 75,000. */
+  idleMs?: number;
   /** How long `close` lets requests in flight finish, ms. Default 400. */
   graceMs?: number;
 }
@@ -33,60 +35,99 @@ const preface = 'PRI';
 /** Of one request's headers, bytes: both protocols. */
 const headerLimit = 16 * 1024;
 const headersMs = 15_000;
-const keepAliveMs = 75_000;
+const checkMs = 2_000;
+/** For the last bytes of an answer to leave, ms. */
+const flushMs = 50;
+/** A caller whose machine has gone without a word does not keep its connection. */
+const alive = { keepAlive: true, keepAliveInitialDelay: 60_000 };
 /** Requests at once on one HTTP/2 connection. */
 const streamLimit = 256;
 
 /** HTTP/1.1 and HTTP/2 on one port. Errors: those of listening (`EADDRINUSE` …). */
 export async function listen(options: ListenOptions, listener: Listener): Promise<ListenHandle> {
-  const { host, port, firstByteMs = 10_000, graceMs = 400 } = options;
+  const { host, port, firstByteMs = 10_000, idleMs = 75_000, graceMs = 400 } = options;
   let inFlight = 0;
   let onIdle = () => {};
   const counting: Listener = (request, response) => {
-    inFlight += 1;
+    inFlight += 1; (globalThis as any).__t ??= new Map(); (globalThis as any).__t.set(response, request.url + ' ' + request.httpVersion + ' ' + request.headers['user-agent']);
     response.once('close', () => {
-      inFlight -= 1;
+      inFlight -= 1; (globalThis as any).__t.delete(response);
       if (inFlight === 0) onIdle();
     });
     listener(request, response);
   };
   const http1 = http.createServer(
     // Uploads take as long as they take; headers do not.
-    { maxHeaderSize: headerLimit, headersTimeout: headersMs, requestTimeout: 0, keepAliveTimeout: keepAliveMs },
+    {
+      maxHeaderSize: headerLimit,
+      headersTimeout: headersMs,
+      requestTimeout: 0,
+      keepAliveTimeout: idleMs,
+      connectionsCheckingInterval: checkMs,
+    },
     counting,
   );
+  // It never listens itself, and only at this does it begin to watch its connections.
+  http1.emit('listening');
   const h2 = http2.createServer(
     { settings: { maxConcurrentStreams: streamLimit, maxHeaderListSize: headerLimit }, maxSessionMemory: 16 },
     counting,
   );
   const sockets = new Set<net.Socket>();
+  /** By peer, as the encrypted socket does not show the one below it. */
+  const shaking = new Map<string, NodeJS.Timeout>();
   const sessions = new Set<http2.ServerHttp2Session>();
   h2.on('session', (session) => {
     sessions.add(session);
-    session.on('close', () => sessions.delete(session));
+    // What every client says first; until then it may have sent three bytes.
+    const timer = setTimeout(() => session.destroy(), firstByteMs);
+    session.once('remoteSettings', () => clearTimeout(timer));
+    // Also one that its peer has broken: it is told so, and Node would keep it. A call that waits is left alone.
+    let open = 0;
+    session.on('stream', (stream) => {
+      open += 1;
+      stream.once('close', () => {
+        open -= 1;
+      });
+    });
+    session.setTimeout(idleMs, () => {
+      if (open === 0) session.destroy();
+      else session.setTimeout(idleMs);
+    });
+    session.on('close', () => {
+      clearTimeout(timer);
+      sessions.delete(session);
+    });
     session.on('error', () => {});
   });
   h2.on('sessionError', () => {});
 
   const server = options.tls
-    ? tls.createServer({ ...options.tls, ALPNProtocols: ['h2', 'http/1.1'], handshakeTimeout: firstByteMs })
-    : net.createServer();
+    ? tls.createServer({ ...options.tls, ...alive, ALPNProtocols: ['h2', 'http/1.1'], handshakeTimeout: firstByteMs })
+    : net.createServer(alive);
   server.on('connection', (socket: net.Socket) => {
+    const peer = peerOf(socket);
     sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+    socket.on('close', () => {
+      sockets.delete(socket);
+      shaking.delete(peer);
+    });
     socket.on('error', () => {});
-    if (!options.tls) sniff(socket);
+    // Own timers: bytes that say nothing must not prolong them.
+    const timer = setTimeout(() => socket.destroy(), firstByteMs);
+    socket.once('close', () => clearTimeout(timer));
+    if (options.tls) shaking.set(peer, timer);
+    else sniff(socket, timer);
   });
-  server.on('tlsClientError', () => {});
+  // Nobody else ends what failed here.
+  server.on('tlsClientError', (_error, socket: tls.TLSSocket) => socket.destroy());
   server.on('secureConnection', (socket: tls.TLSSocket) => {
+    clearTimeout(shaking.get(peerOf(socket)));
     socket.on('error', () => {});
     (socket.alpnProtocol === 'h2' ? h2 : http1).emit('connection', socket);
   });
 
-  function sniff(socket: net.Socket): void {
-    // An own timer: bytes that say nothing must not prolong it.
-    const timer = setTimeout(() => socket.destroy(), firstByteMs);
-    socket.once('close', () => clearTimeout(timer));
+  function sniff(socket: net.Socket, timer: NodeJS.Timeout): void {
     let seen = Buffer.alloc(0);
     const onData = (chunk: Buffer) => {
       seen = Buffer.concat([seen, chunk]);
@@ -116,18 +157,24 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
       if (server instanceof tls.Server) server.setSecureContext(renewed);
     },
     async close() {
+      const iv = setInterval(() => console.log('INFLIGHT', inFlight, [...((globalThis as any).__t?.entries() ?? [])].map(([r, u]: any) => [u, r.headersSent, r.writableEnded, r.destroyed, r.stream?.closed, r.stream?.destroyed, sessions.size, sockets.size])), 1000); iv.unref();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const session of sessions) session.close();
-      http1.closeIdleConnections();
+      // Also ends its watching.
+      http1.close();
       const destroy = () => {
         for (const session of sessions) session.destroy();
         for (const socket of sockets) socket.destroy();
       };
-      const timer = setTimeout(destroy, inFlight === 0 ? 0 : graceMs);
+      const timer = setTimeout(destroy, inFlight === 0 ? flushMs : graceMs);
       // Keep-alive connections have nothing more to say; the last answer still has to be written out.
-      onIdle = () => setTimeout(destroy, 50);
+      onIdle = () => setTimeout(destroy, flushMs);
       await closed;
       clearTimeout(timer);
     },
   };
+}
+
+function peerOf({ remoteAddress, remotePort }: net.Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }

@@ -7,6 +7,7 @@ import { listen } from './listen.ts';
 import type { Log } from './log.ts';
 import { loadCallers } from './producer/callers.ts';
 import { createHttp } from './producer/http/server.ts';
+import { withinBodyTime } from './producer/http/slow-body.ts';
 import { createProducer } from './producer/producer.ts';
 import { rpcListener } from './producer/rpc/rpc.ts';
 import { connectRedis } from './redis.ts';
@@ -19,6 +20,9 @@ export interface Serving {
 
 /** How long calls in flight may go on when the process ends; those that wait are answered at once. */
 const graceMs = 10_000;
+
+/** How long the body of a request may take to arrive; a file may take longer. */
+const bodyMs = 30_000;
 
 /** The producer process: HTTP in front, Redis behind; knows no backend and no private key. */
 export async function serve(config: ServeConfig, log: Log): Promise<Serving> {
@@ -64,7 +68,11 @@ export async function serve(config: ServeConfig, log: Log): Promise<Serving> {
   const certificate = followCertificate(config, log);
   const server = await listen(
     { ...config.PASSFERRY_LISTEN, graceMs, ...(certificate && { tls: certificate.read() }) },
-    rpcListener(deps, (request, response) => app.routing(request as IncomingMessage, response as ServerResponse)),
+    withinBodyTime(
+      rpcListener(deps, (request, response) => app.routing(request as IncomingMessage, response as ServerResponse)),
+      bodyMs,
+      (path) => /^\/imports(\?|$)/.test(path),
+    ),
   );
   certificate?.follow(server.renew);
   const host = config.PASSFERRY_LISTEN.host.includes(':')

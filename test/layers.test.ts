@@ -12,7 +12,7 @@ const layerPatterns: [Layer, RegExp][] = [
   ['vocabulary', /^(errors|secret|job|keys|ids)\.ts$/],
   [
     'tools',
-    /^(seal|signature|redis|redis-check|listen|certificate|key-files|key-files\/[\w-]+|config|log|trace|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
+    /^(seal|signature|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|log|trace|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
   ],
   ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
   ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'cli'] as const).map((name): [Layer, RegExp] => [

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { PassferryError } from '../errors.ts';
+import { registerCancel } from './cancel.ts';
 import { registerHold } from './hold.ts';
 import { registerImport } from './import.ts';
 import { registerJob } from './job.ts';
@@ -30,6 +31,7 @@ registerServers(program);
 registerSet(program);
 registerJob(program);
 registerJobs(program);
+registerCancel(program);
 registerQuarantine(program);
 registerImport(program);
 registerHold(program);

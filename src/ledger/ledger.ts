@@ -4,12 +4,14 @@ import { type BackendName, isFailure, type Outcome, type SetPasswordData } from 
 import type { Keys } from '../keys.ts';
 import { type JobKey, sign } from '../signature.ts';
 import { type Applied, readApplied as appliedOf, writeApplied } from './applied.ts';
+import { createCancel } from './cancel.ts';
 import { evaluate } from './evaluate.ts';
 import { createFailed, keepDataKey } from './failed.ts';
 import { createRecords, type OnForged } from './records.ts';
 import { rejectOf } from './reject.ts';
 import { createReserve } from './reserve.ts';
 import * as scripts from './scripts.ts';
+import { createUserJobs } from './user-jobs.ts';
 
 /** What was accepted and what was applied: the memory that outlives the queue's own (P6). */
 export interface LedgerOptions {
@@ -49,8 +51,11 @@ export type Begun =
       kind: 'go';
       starts: number;
       attempt: OpenAttempt | undefined;
-      applied: Applied | undefined /** Redis time, ms. */;
+      applied: Applied | undefined;
+      /** Redis time, ms. */
       now: number;
+      /** Another job's attempt that nobody has settled in its time: a change may be its. */
+      other: { jobId: string; seq: string; attempt: OpenAttempt } | undefined;
     };
 
 /** An open attempt of another job blocks its user this much longer than its deadline: time to be settled by its own job. */
@@ -124,6 +129,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           settleGraceMs,
           options.epoch ?? 0,
           options.startLimit ?? Number.MAX_SAFE_INTEGER,
+          keys.job(''),
         ],
       )) as [string, ...string[]];
       switch (reply[0]) {
@@ -154,8 +160,29 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
             attempt: parseAttempt(reply[2] as string),
             applied: reply[3] ? lastOfOurs(data, options.backend, reply[3], reply[5]) : undefined,
             now: Number(reply[4]),
+            other: parseOther(reply[6], reply[7], reply[8]),
           };
       }
+    },
+
+    /**
+     * Another job's open attempt was found to have had its effect at `changedAt`: that change is known as ours from now on.
+     * Error: `lease_lost`.
+     */
+    async adopt(
+      data: SetPasswordData,
+      other: { jobId: string; seq: string },
+      token: string,
+      backend: BackendName,
+      changedAt: number,
+    ): Promise<void> {
+      const applied = writeApplied(jobKey, data, backend, { ...other, changedAt });
+      const reply = (await run(
+        scripts.adopt,
+        [keys.user(data.org, data.user)],
+        [token, backend, applied, other.jobId],
+      )) as string[];
+      if (reply[0] !== 'ok') throw new PassferryError('lease_lost', { scope: 'backend' });
     },
 
     /** Before anything is sent to a backend without a fence: the attempt is on record. Error: `lease_lost`. */
@@ -174,8 +201,15 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
       await run(scripts.closeAttempt, both, [data.jobId, mayLand ? repairMs : 0, token]);
     },
 
-    async release(data: SetPasswordData, token: string, waitingFor: string): Promise<void> {
-      await run(scripts.release, [keys.job(data.jobId), keys.user(data.org, data.user)], [token, waitingFor]);
+    /** @param effect `unknown`: that start may have made the change, so the job cannot be cancelled any more. */
+    async release(
+      data: SetPasswordData,
+      token: string,
+      waitingFor: string,
+      effect: 'none' | 'unknown' = 'unknown',
+    ): Promise<void> {
+      const both = [keys.job(data.jobId), keys.user(data.org, data.user)];
+      await run(scripts.release, both, [token, waitingFor, effect === 'none' ? '0' : '1']);
     },
 
     /**
@@ -264,7 +298,14 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     ...records,
     ...createFailed(redis, keys, retentionMs, records),
     ...createReserve({ redis, keys, retentionMs, readOutcome }),
+    ...createCancel({ redis, keys, jobKey, retentionMs, readOutcome }),
+    ...createUserJobs(redis, keys, records),
   };
+}
+
+function parseOther(jobId = '', seq = '', attempt = '') {
+  const parsed = parseAttempt(attempt);
+  return jobId !== '' && /^\d{1,16}$/.test(seq) && parsed ? { jobId, seq, attempt: parsed } : undefined;
 }
 
 function parseAttempt(stored: string): OpenAttempt | undefined {

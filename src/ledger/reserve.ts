@@ -5,6 +5,7 @@ import type { Keys } from '../keys.ts';
 import { evaluate } from './evaluate.ts';
 import { prelude } from './lua.ts';
 import type { Records } from './records.ts';
+import { userJobsKept } from './user-jobs.ts';
 
 /** Accepting: which job a request is, and its place in the order. */
 export function createReserve({
@@ -51,6 +52,7 @@ export function createReserve({
             keys.sequence,
             keys.open,
             keys.user(request.org, request.user),
+            keys.userJobs(request.org, request.user),
             ...(request.otherKeyDigests ?? []).map((digest) => keys.idempotency(digest)),
           ],
           [
@@ -65,6 +67,7 @@ export function createReserve({
             replaces,
             request.fingerprint,
             request.mayJoin ? '1' : '0',
+            userJobsKept,
           ],
         )) as string[];
         const [kind, jobId, seq, acceptedAt, expiresAt, stored, mac] = reply;
@@ -128,14 +131,14 @@ export function createReserve({
 }
 
 /**
- * KEYS idempotency, job, sequence, open, user, idempotency under the other accepted job keys (may lack) · ARGV jobId, fingerprint to
- * compare, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix, replaces, fingerprint to store, mayJoin
+ * KEYS idempotency, job, sequence, open, user, jobs of the user, idempotency under the other accepted job keys (may lack) · ARGV jobId, fingerprint to
+ * compare, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix, replaces, fingerprint to store, mayJoin, jobs kept of a user
  * `replaces` is an expired job whose place under the key the new job takes; only if it still has it.
  * → not_ready | locked | mismatch | {other_key, id} | {new|same, jobId, seq, acceptedAt, expiresAt, outcome, mac}
  */
 const reserve = `${prelude}
 local known = redis.call('GET', KEYS[1])
-for i = 6, #KEYS do known = known or redis.call('GET', KEYS[i]) end
+for i = 7, #KEYS do known = known or redis.call('GET', KEYS[i]) end
 local misses = '0'
 if known then
   local job = ARGV[8] .. known
@@ -175,6 +178,9 @@ redis.call('PEXPIRE', KEYS[2], ttl)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ttl)
 redis.call('ZADD', KEYS[4], expires, ARGV[1])
 redis.call('HSET', KEYS[5], 'newest', ARGV[1])
+redis.call('ZADD', KEYS[6], seq, ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - tonumber(ARGV[12]))
+if redis.call('PTTL', KEYS[6]) < ttl then redis.call('PEXPIRE', KEYS[6], ttl) end
 redis.call('PEXPIRE', KEYS[5], 2764800000)
 return {'new', ARGV[1], seq, text(now), text(expires), '', ''}
 `;

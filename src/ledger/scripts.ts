@@ -11,10 +11,11 @@ return text(floor)
 `;
 
 /**
- * KEYS job, user, open, run, epoch · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs, least epoch, startLimit
+ * KEYS job, user, open, run, epoch · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs, least epoch, startLimit, jobKeyPrefix
  * An empty token only asks (the sweeper): a job at work is busy. `starts` counts those that neither ended nor were given
  * back: each was cut short by the end of its process (P11).
- * → {ledger_lost} | {done, outcome, mac, finishedAt} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion}
+ * → {ledger_lost} | {done, outcome, mac, finishedAt} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion, other, its seq, its attempt}:
+ * `other` has an open attempt that nobody has settled in its time.
  */
 export const begin = `${prelude}
 local now = now_ms()
@@ -52,7 +53,22 @@ if tonumber(f[5] or '0') >= tonumber(ARGV[17]) then return {'poison', f[5]} end
 redis.call('HSET', KEYS[2], 'leaseJob', ARGV[1], 'leaseToken', ARGV[3], 'leaseUntil', text(now + tonumber(ARGV[4])))
 redis.call('PEXPIRE', KEYS[2], 2764800000)
 redis.call('HDEL', KEYS[1], 'waitingFor')
-return {'go', redis.call('HINCRBY', KEYS[1], 'starts', 1), attempt or '', u[5] or '', text(now), u[6] or ''}
+local o = u[3] and u[3] ~= ARGV[1] and redis.call('HMGET', ARGV[18] .. u[3], 'seq', 'attempt', 'outcome') or {}
+if not o[1] or not o[2] or o[3] then o = {'', ''} end
+return {'go', redis.call('HINCRBY', KEYS[1], 'starts', 1), attempt or '', u[5] or '', text(now), u[6] or '',
+  o[1] ~= '' and u[3] or '', o[1], o[2]}
+`;
+
+/**
+ * KEYS user · ARGV token, backend, applied of the other job, its id → {ok} | {lost}. Another job's open attempt was found to have
+ * had its effect: the ledger knows that change as ours, and its own job will find it there.
+ */
+export const adopt = `${prelude}
+local u = redis.call('HMGET', KEYS[1], 'leaseToken', 'leaseUntil', ARGV[2], 'openJob')
+if u[1] ~= ARGV[1] or tonumber(u[2]) <= now_ms() then return {'lost'} end
+if applied_seq(u[3]) < applied_seq(ARGV[3]) then redis.call('HSET', KEYS[1], ARGV[2], ARGV[3]) end
+if u[4] == ARGV[4] then redis.call('HDEL', KEYS[1], 'openJob', 'openUntil') end
+return {'ok'}
 `;
 
 /**
@@ -82,16 +98,23 @@ return {'ok', text(now)}
 export const closeAttempt = `${prelude}
 if redis.call('HGET', KEYS[2], 'leaseToken') ~= ARGV[3] then return 0 end
 redis.call('HDEL', KEYS[1], 'attempt')
-if tonumber(ARGV[2]) > 0 then redis.call('HSET', KEYS[2], 'danglingUntil', text(now_ms() + tonumber(ARGV[2]))) end
+if tonumber(ARGV[2]) > 0 then
+  redis.call('HSET', KEYS[2], 'danglingUntil', text(now_ms() + tonumber(ARGV[2])))
+  redis.call('HSET', KEYS[1], 'uncertain', '1')
+end
 if redis.call('HGET', KEYS[2], 'openJob') == ARGV[1] then redis.call('HDEL', KEYS[2], 'openJob', 'openUntil') end
 return 1
 `;
 
-/** KEYS job, user · ARGV token, waitingFor. Gives the lease back when the job is put off: that start does not count. */
+/**
+ * KEYS job, user · ARGV token, waitingFor, uncertain. Gives the lease back when the job is put off: that start does not count.
+ * Uncertain: it may have made the change, so nobody may say any more that the job was cancelled before it began.
+ */
 export const release = `
 if redis.call('HGET', KEYS[2], 'leaseToken') == ARGV[1] then
   redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
   if tonumber(redis.call('HGET', KEYS[1], 'starts') or '0') > 0 then redis.call('HINCRBY', KEYS[1], 'starts', -1) end
+  if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'uncertain', '1') end
 end
 if redis.call('EXISTS', KEYS[1]) == 1 and ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'waitingFor', ARGV[2]) end
 return 1

@@ -73,7 +73,8 @@ export function loadCallers(path: string, onError: (error: PassferryError) => vo
   return {
     authenticate(header) {
       if (header === undefined || header === '') throw new PassferryError('auth_header_missing');
-      const token = /^Bearer ([^ ]+)$/.exec(header)?.[1];
+      // As ZITADEL cuts it: the word with its one space, and whatever follows is the token.
+      const token = /^Bearer (?!.*Bearer )(.+)$/.exec(header)?.[1];
       if (!token) throw new PassferryError('AUTH-toLo1', { code: 'unauthenticated', message: 'invalid auth header' });
       refresh(false);
       let caller = find(token);

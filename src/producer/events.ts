@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { type Outcome, queueNames } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import type { Ledger } from '../ledger/ledger.ts';
+import { within } from '../within.ts';
 
 /** Events wake, state decides: a waiter is answered from the ledger only (F36, F37). */
 export interface Waiters {
@@ -15,6 +16,8 @@ export interface Waiters {
 
 /** State is read again for everybody this often, whatever became of the events. */
 const tickMs = 1_000;
+/** A listener whose Redis is away does not end by itself. */
+const lastWordMs = 1_000;
 
 export function createWaiters(options: {
   /** A connection for each queue's events; they block, so they are not shared with commands. */
@@ -35,6 +38,8 @@ export function createWaiters(options: {
     };
     events.on('completed', wake);
     events.on('failed', wake);
+    // A cancelled job.
+    events.on('removed', wake);
     return events;
   });
 
@@ -63,6 +68,8 @@ export function createWaiters(options: {
         const giveUp = () => answer(undefined);
         const timer = setTimeout(giveUp, timeoutMs);
         signal?.addEventListener('abort', giveUp, { once: true });
+        // One that has fired already tells nobody.
+        if (signal?.aborted) return giveUp();
         answers.add(answer);
         waiting.set(jobId, answers);
         // Registered first, then looked: nothing can slip between.
@@ -76,7 +83,7 @@ export function createWaiters(options: {
       clearInterval(tick);
       for (const answers of waiting.values()) for (const answer of answers) answer(undefined);
       for (const connection of connections) connection.disconnect();
-      await Promise.all(listeners.map((events) => events.close().catch(() => {})));
+      await within(lastWordMs, Promise.all(listeners.map((events) => events.close().catch(() => {}))));
     },
   };
 }

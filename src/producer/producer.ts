@@ -1,7 +1,7 @@
 import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { PassferryError, type Reason } from '../errors.ts';
-import { makeIdempotencyKey, makeJobId, makeRunId, rowJobId } from '../ids.ts';
+import { isJobIdOf, makeIdempotencyKey, makeJobId, makeRunId, rowJobId } from '../ids.ts';
 import { jobDataVersion, type QueueName, queueNames, type SetPasswordData } from '../job.ts';
 import type { FingerprintKeys } from '../key-files.ts';
 import type { Keys } from '../keys.ts';
@@ -15,10 +15,12 @@ import { createSealer, type KeyPairs } from '../seal.ts';
 import type { Secret } from '../secret.ts';
 import { acceptedKeys, type JobKey, jobParts, sign } from '../signature.ts';
 import { trace } from '../trace.ts';
+import { createCancelDesk } from './cancel.ts';
 import { createWaiters } from './events.ts';
 import { fingerprint, keyDigest } from './fingerprint.ts';
 import { createQuarantineDesk } from './quarantine.ts';
 import { createRetry } from './retry.ts';
+import { createUserList } from './user-jobs.ts';
 import type { SetPasswordRequest } from './validate.ts';
 import { createView } from './view.ts';
 
@@ -217,6 +219,10 @@ export function createProducer(options: ProducerOptions) {
     runId: (caller: string, org: string, key: string) =>
       runs.firstKnown(acceptedKeys(jobKey).map((each) => makeRunId(each, caller, org, key))),
     view: (jobId: string) => view(jobId),
+    /** Was this id given to a job of this organization, whether or not its record is still kept? */
+    isIdOf: (jobId: string, org: string) => isJobIdOf(jobId, acceptedKeys(jobKey), org),
+    cancel: createCancelDesk({ ledger, queues: Object.values(queues), view }),
+    jobsOf: createUserList(ledger, view),
     failed: createRetry({ redis, jobKey, ledger, queues: Object.values(queues), view }),
     wait: waiters.wait,
     isReady: () => ledger.isReady(),

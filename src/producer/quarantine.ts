@@ -1,5 +1,6 @@
 import { PassferryError } from '../errors.ts';
 import { failure, type Outcome } from '../job.ts';
+import { redisError } from '../ledger/evaluate.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { type HeldJob, type HeldJobs, quarantineAfter } from '../ledger/quarantine.ts';
 import { asData } from '../ledger/records.ts';
@@ -38,7 +39,10 @@ export function createQuarantineDesk(options: {
 
   return {
     /** The jobs of an organization that wait for a person, longest first; up to 1,000. */
-    list: (org: string): Promise<HeldJob[]> => held.list(org, longestList),
+    list: (org: string): Promise<HeldJob[]> =>
+      held.list(org, longestList).catch((error) => {
+        throw redisError(error);
+      }),
 
     isHeld: (jobId: string): Promise<boolean> => held.isHeld(jobId),
 

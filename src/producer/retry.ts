@@ -161,7 +161,7 @@ export function createRetry(options: {
   };
 }
 
-function matches({ outcome, run, user, caller }: JobRecord, filter: FailedFilter): boolean {
+export function matches({ outcome, run, user, caller }: JobRecord, filter: FailedFilter): boolean {
   const reason = outcome && isFailure(outcome) ? outcome.reason : undefined;
   return (
     (filter.reason === undefined || filter.reason === reason) &&

@@ -86,8 +86,10 @@ export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
   if (accepted.replayed) call.tell('idempotency-replayed', 'true');
 
   const patience = Math.min(waitOf(prefer, respondAsync, waitMs), call.patienceMs ?? waitMs);
-  const until = call.gone ? AbortSignal.any([closing, call.gone]) : closing;
-  const outcome = patience > 0 ? await producer.wait(accepted.jobId, patience, until) : undefined;
+  const outcome =
+    patience > 0
+      ? await untilAny([closing, call.gone], (signal) => producer.wait(accepted.jobId, patience, signal))
+      : undefined;
   const applied = [respondAsync && 'respond-async', prefer.waitMs !== undefined && `wait=${prefer.waitMs / 1_000}`];
   const honoured = applied.filter((each) => each !== false).join(', ');
   if (honoured !== '') call.tell('preference-applied', honoured);
@@ -98,6 +100,24 @@ export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
   if (respondAsync) return { kind: 'accepted', accepted };
   call.tell('link', `</jobs/${accepted.jobId}>; rel="monitor"`);
   throw new PassferryError('wait_over');
+}
+
+/** Not `AbortSignal.any`: Node 20 keeps what it makes for as long as a source lives, and `closing` lives as the process. */
+async function untilAny<T>(
+  signals: (AbortSignal | undefined)[],
+  wait: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const any = new AbortController();
+  const end = () => any.abort();
+  for (const signal of signals) {
+    if (signal?.aborted) end();
+    signal?.addEventListener('abort', end);
+  }
+  try {
+    return await wait(any.signal);
+  } finally {
+    for (const signal of signals) signal?.removeEventListener('abort', end);
+  }
 }
 
 function waitOf(prefer: Preferences, respondAsync: boolean, waitMs: number): number {

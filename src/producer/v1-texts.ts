@@ -23,10 +23,11 @@ const validatorTexts: Record<string, string> = {
 export function v1Words(error: PassferryError): V1Words {
   const code = codes[error.code].grpc;
   const headers = errorHeaders(error);
-  if (!zitadelId.test(error.reason)) return { code, message: validatorTexts[error.reason] ?? error.message, headers };
-  const message = `${error.message} (${error.reason})`;
+  const hasId = zitadelId.test(error.reason);
+  const message = hasId ? `${error.message} (${error.reason})` : (validatorTexts[error.reason] ?? error.message);
   // The gateway repeats its text there.
   if (error.code === 'unauthenticated') headers['www-authenticate'] = message;
+  if (!hasId) return { code, message, headers };
   return { code, message, detail: { id: error.reason, message: error.message }, headers };
 }
 

@@ -47,8 +47,7 @@ export function parseIdempotencyKey(header: string): string {
  * path's user id wins over one in the body.
  */
 export function parseSetPassword(body: unknown, org: string, user: string): SetPasswordRequest {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new PassferryError('body_not_object');
-  const record = body as Record<string, unknown>;
+  const record = toRecord(body);
   const errors: FieldError[] = [];
   const note = (field: string, reason: Reason | undefined) => {
     if (reason) errors.push({ field, reason });
@@ -63,6 +62,41 @@ export function parseSetPassword(body: unknown, org: string, user: string): SetP
   const first = errors[0];
   if (first) throw new PassferryError(first.reason, { fields: errors });
   return { org, user, password: Secret.fromString(password as string), changeRequired: !noChangeRequired };
+}
+
+/**
+ * What v1's JSON decoder refuses before it asks who is calling: no object, a value of the wrong type, half of a surrogate
+ * pair. Returns the body.
+ */
+export function checkTypes(body: unknown): unknown {
+  const record = toRecord(body);
+  const errors: FieldError[] = [];
+  for (const [key, type] of Object.entries(types)) {
+    const value = own(record, key) ?? undefined;
+    if (value === undefined) continue;
+    const field = type === 'boolean' ? 'noChangeRequired' : key === 'password' ? key : 'userId';
+    if (typeof value !== type) errors.push({ field, reason: 'field_type' });
+    else if (key === 'password' && !(value as string).isWellFormed()) {
+      errors.push({ field, reason: 'password_ill_formed' });
+    }
+  }
+  const first = errors[0];
+  if (first) throw new PassferryError(first.reason, { fields: errors });
+  return body;
+}
+
+/** Names in both spellings. */
+const types = {
+  userId: 'string',
+  user_id: 'string',
+  password: 'string',
+  noChangeRequired: 'boolean',
+  no_change_required: 'boolean',
+};
+
+function toRecord(body: unknown): Record<string, unknown> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new PassferryError('body_not_object');
+  return body as Record<string, unknown>;
 }
 
 function own(record: Record<string, unknown>, key: string): unknown {

@@ -1,4 +1,5 @@
-import type { JobState, JobView, QueueName, ToldOutcome } from '../job.ts';
+import { isFailure, type JobState, type JobView, type QueueName, type ToldOutcome } from '../job.ts';
+import { redisError } from '../ledger/evaluate.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { JobRecord } from '../ledger/records.ts';
 
@@ -9,8 +10,13 @@ const time = (ms: number) => new Date(ms).toISOString();
 
 /** Records of the ledger → what whoever may see a job sees of it. */
 export function createView(ledger: Ledger, queues: Queues) {
-  /** @param record as it was just read; else it is read here. Undefined after the job's retention. */
-  return async function view(jobId: string, record?: JobRecord): Promise<JobView | undefined> {
+  /** @param record as it was just read; else it is read here. Undefined after the job's retention. Error: `redis_down`. */
+  return (jobId: string, record?: JobRecord): Promise<JobView | undefined> =>
+    view(jobId, record).catch((error) => {
+      throw redisError(error);
+    });
+
+  async function view(jobId: string, record: JobRecord | undefined): Promise<JobView | undefined> {
     const known = record ?? (await ledger.job(jobId));
     if (!known) return undefined;
     const { outcome } = known;
@@ -26,7 +32,11 @@ export function createView(ledger: Ledger, queues: Queues) {
       ...(known.run && { run: known.run, row: known.row as number }),
       acceptedAt: time(known.acceptedAt),
       expiresAt: time(known.expiresAt),
-      ...(outcome && { finishedAt: time(at), outcome: told as ToldOutcome }),
+      ...(outcome && {
+        finishedAt: time(at),
+        ended: isFailure(outcome) ? outcome.code : outcome.result,
+        outcome: told as ToldOutcome,
+      }),
       attempts: known.attempts,
       ...(known.waitingFor && !outcome && { waitingFor: known.waitingFor }),
       ...(until !== undefined && { retryUntil: time(until) }),
@@ -34,7 +44,7 @@ export function createView(ledger: Ledger, queues: Queues) {
       ...(known.overwriteNewerBy && { overwriteNewerBy: known.overwriteNewerBy }),
       ...(known.droppedBy && outcome && { dropped: { by: known.droppedBy, reason: known.dropReason ?? '' } }),
     };
-  };
+  }
 
   async function queueState(jobId: string, run: string | undefined): Promise<JobState> {
     const state = await queues[run ? 'rows' : 'interactive'].getJobState(jobId);

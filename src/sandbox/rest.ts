@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DescMessage, JsonValue, MessageShape } from '@bufbuild/protobuf';
-import { create, fromJson, toJson } from '@bufbuild/protobuf';
+import { create, fromJsonString, toJson } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import type { CallSpec, World } from './calls.ts';
 import { runCall } from './calls.ts';
@@ -67,7 +67,7 @@ export function restListener(world: World): Listener {
 async function answer(world: World, request: Request, response: Response): Promise<void> {
   const { route, value } = match(request.method ?? 'GET', (request.url ?? '/').split('?', 1)[0] ?? '/');
   const { input, output } = route.spec.method;
-  const sent = decode(input, route.verb === 'GET' ? '' : await readBody(request));
+  const sent = decode(input, route.verb === 'GET' ? Buffer.alloc(0) : await readBody(request));
   if (route.field) (sent as unknown as Record<string, unknown>)[route.field] = value;
   const headers = new Headers();
   for (const [name, text] of Object.entries(request.headers)) {
@@ -106,16 +106,16 @@ function pathValue(pattern: string, path: string): string | undefined {
 }
 
 /** An empty body counts as `{}`. The text of the error is our own: the real one is unstable on purpose. */
-function decode(schema: DescMessage, body: string): MessageShape<DescMessage> {
+function decode(schema: DescMessage, body: Buffer): MessageShape<DescMessage> {
   try {
-    const json = JSON.parse(body.trim() === '' ? '{}' : body) as JsonValue;
-    return fromJson(schema, json, { ignoreUnknownFields: true });
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body);
+    return fromJsonString(schema, text.trim() === '' ? '{}' : text, { ignoreUnknownFields: true });
   } catch {
     throw bareError(Code.InvalidArgument, 'proto: syntax error or unexpected value in the request body');
   }
 }
 
-async function readBody(request: Request): Promise<string> {
+async function readBody(request: Request): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as IncomingMessage) {
@@ -123,7 +123,7 @@ async function readBody(request: Request): Promise<string> {
     if (size > maxBodyBytes) throw bareError(Code.InvalidArgument, 'http: request body too large');
     chunks.push(chunk as Buffer);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 function send(response: Response, status: number, body: JsonValue, headers: Record<string, string>): void {

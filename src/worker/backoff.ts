@@ -16,7 +16,7 @@ export interface Backoff {
 const firstMs = 500;
 const longestMs = 30_000;
 /** How long the one that tries has before the next one does: it may turn out to be superseded or busy. */
-const tryMs = 5_000;
+const tryMs = 1_000;
 /** What a backend may ask for at most by Retry-After (F47). */
 const longestAskedMs = 10 * 60_000;
 

@@ -106,6 +106,20 @@ async function setRecorded(
   // v2 has no organization filter: without this line one tenant could write another's users (P5).
   if (user.org !== data.org) throw unknownUser();
 
+  if (begun.applied?.jobId === data.jobId) {
+    // Applied already: another job has found our attempt's effect, or only the outcome is gone (a job put back, a forged
+    // outcome). Nothing is sent a second time.
+    const { changedAt } = begun.applied;
+    const stale = changedAt > 0 && (user.passwordChangedAt ?? 0) > changedAt + sameMs;
+    const outcome: Outcome = {
+      result: stale ? 'stale' : 'set',
+      inEffect: !stale,
+      ...(begun.attempt && !stale && { assumed: true }),
+      backend: backend.name,
+      at: 0,
+    };
+    return ledger.commit(data, outcome, { token, underLease: true });
+  }
   if (begun.attempt) {
     const settled = await settleAttempt(data, begun, readUser, deps, signal);
     if (settled !== undefined) {
@@ -116,12 +130,10 @@ async function setRecorded(
     // Time has passed: expiry, cancelling and newer changes are asked again before it is sent again.
     throw new PassferryError('aborted', { scope: 'backend' });
   }
-  if (begun.applied?.jobId === data.jobId) {
-    // Applied already; only its outcome is gone (a job put back, a forged outcome). Nothing is sent a second time.
-    const { changedAt } = begun.applied;
-    const stale = changedAt > 0 && (user.passwordChangedAt ?? 0) > changedAt + sameMs;
-    const outcome: Outcome = { result: stale ? 'stale' : 'set', inEffect: !stale, backend: backend.name, at: 0 };
-    return ledger.commit(data, outcome, { token, underLease: true });
+  if (begun.other && user.passwordChangedAt !== undefined && isOf(begun.other.attempt, begun, user.passwordChangedAt)) {
+    await ledger.adopt(data, begun.other, token, backend.name, user.passwordChangedAt);
+    // Older or newer than that one: asked again.
+    throw new PassferryError('aborted', { scope: 'backend' });
   }
   if (!data.overwriteNewer && isForeign(user.passwordChangedAt, begun, data.acceptedAt + toleranceMs)) {
     const outcome: Outcome = { result: 'stale', inEffect: false, backend: backend.name, at: 0 };
@@ -182,19 +194,22 @@ async function settleAttempt(
   signal: AbortSignal,
 ): Promise<number | undefined> {
   const attempt = begun.attempt as NonNullable<Go['attempt']>;
-  // Later than everything that was known before: a lagging read may show one of our own earlier changes.
-  const known = Math.max(attempt.before, begun.applied?.changedAt ?? 0) + sameMs;
-  const moved = (at: number | undefined) => at !== undefined && at > known && at > attempt.sentAt - toleranceMs;
   trace('job:settling', { jobId: data.jobId });
   // Redis time of the start, then a clock that nobody sets: this machine's own may be wrong (F61).
   const until = performance.now() + Math.max(0, attempt.deadline - begun.now) + settleMs;
   for (let pause = 50; ; pause = Math.min(1_000, pause * 2)) {
     const { passwordChangedAt } = await readUser(signal);
-    if (moved(passwordChangedAt)) return passwordChangedAt;
+    if (passwordChangedAt !== undefined && isOf(attempt, begun, passwordChangedAt)) return passwordChangedAt;
     const left = until - performance.now();
     if (left <= 0) return undefined;
     await sleep(Math.min(pause, Math.max(1, left)), undefined, { signal });
   }
+}
+
+/** Later than everything that was known before it was sent: a lagging read may show one of our own earlier changes. */
+function isOf(attempt: NonNullable<Go['attempt']>, begun: Go, changedAt: number): boolean {
+  const known = Math.max(attempt.before, begun.applied?.changedAt ?? 0) + sameMs;
+  return changedAt > known && changedAt > attempt.sentAt - toleranceMs;
 }
 
 /**

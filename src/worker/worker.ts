@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { PassferryError, toPassferryError } from '../errors.ts';
+import { PassferryError, type Reason, toPassferryError } from '../errors.ts';
 import {
   type BackendName,
   decodeJobData,
@@ -20,6 +20,7 @@ import { createRepairs } from '../ledger/repair.ts';
 import { createOpener } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
 import { trace } from '../trace.ts';
+import { within } from '../within.ts';
 import { withDeadline } from './deadline.ts';
 import { createEpochWatch, epochCopies } from './epoch.ts';
 import { createFailedSweep } from './failed.ts';
@@ -42,6 +43,8 @@ const leaseMarginMs = 10_000;
 const busyMs = 250;
 const unknownVersionMs = 60_000;
 const organizationMs = 60_000;
+/** How long Redis has to hear that jobs are put back. */
+const lastWordMs = 2_000;
 /** One line in so long, whatever the queue's connections go through. */
 const tellErrorMs = 5_000;
 
@@ -152,7 +155,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       const wait = signal.aborted ? 0 : lane.waitAfter(error, data.org);
       log.warn({ jobId: data.jobId, backend: lane.backend.name, waitMs: Math.round(wait), err: error }, 'job put off');
       // Without Redis the lease ends by itself.
-      await ledger.release(data, leaseToken, error.reason).catch(() => {});
+      await ledger.release(data, leaseToken, error.reason, effectOf(error)).catch(() => {});
       return putOff(wait, error.reason);
     } finally {
       leave();
@@ -276,18 +279,23 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       pulse.stop();
       const quarantineEnds = quarantine.stop();
       const abort = setTimeout(() => stopping.abort(new PassferryError('shutting_down')), closeMs);
-      await Promise.all(workers.map((worker) => worker.close().catch(() => {})));
+      // Without Redis nothing of this ends by itself: then the connections go first.
+      await within(closeMs + lastWordMs, Promise.all(workers.map((worker) => worker.close().catch(() => {}))));
       clearTimeout(abort);
       stopping.abort(new PassferryError('shutting_down'));
-      await quarantineEnds;
-      await ready.catch(() => {});
-      await sweeper.stop();
-      await failed.close();
+      await within(lastWordMs, Promise.all([quarantineEnds, ready.catch(() => {}), sweeper.stop(), failed.close()]));
       epoch.stop();
       for (const worker of workers) (worker.opts.connection as Redis).disconnect();
       redis.disconnect();
     },
   };
+}
+
+/** What is also thrown after the change was made: while it was recorded, or when the work was stopped. */
+const silentOnEffect = new Set<string>(['redis_down', 'lease_lost', 'aborted', 'internal'] satisfies Reason[]);
+
+function effectOf(error: PassferryError): 'none' | 'unknown' {
+  return silentOnEffect.has(error.reason) ? 'unknown' : error.effect;
 }
 
 /** Well → a small plain object; badly → failed for good with the reason as text (both are stored in clear). */

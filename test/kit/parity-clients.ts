@@ -16,7 +16,7 @@ export interface ParityCall {
   fields: Record<string, unknown>;
   /** Body of REST and Connect, instead of `fields`. */
   text: string | undefined;
-  rest: { method?: string; path?: string; type?: string | null };
+  rest: { method?: string; path?: string; type?: string | null; latin1?: boolean };
 }
 
 /** What came back, said the same way for each protocol. */
@@ -55,7 +55,7 @@ async function overRest(call: ParityCall): Promise<ParityAnswer> {
     method,
     headers: { ...call.headers, ...(type !== null && { 'content-type': type }) },
     // As bytes: text would get a content type of its own.
-    ...(method !== 'GET' && method !== 'HEAD' && { body: Buffer.from(body) }),
+    ...(method !== 'GET' && method !== 'HEAD' && { body: Buffer.from(body, call.rest.latin1 ? 'latin1' : 'utf8') }),
   });
   const { status, headers } = response;
   const text = await response.text();

@@ -22,8 +22,8 @@ import { startRedis } from './redis.ts';
 export const callerToken = 'pf_test-parity';
 const workerToken = 'token-of-the-worker';
 
-/** Known to everybody: acme, globex, reading; initech belongs to another caller; staged only has a stage. */
-const orgs = ['acme', 'globex', 'reading', 'initech', 'staged'];
+/** Known to everybody: acme, globex, reading; initech belongs to another caller; staged only has a stage, unheard is only in ZITADEL. */
+const orgs = ['acme', 'globex', 'reading', 'initech', 'staged', 'unheard'];
 
 export interface ParityUser {
   id: string;

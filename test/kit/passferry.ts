@@ -44,6 +44,8 @@ export interface PassferryOptions {
   settleMs?: number;
   /** More arguments of redis-server. */
   redisExtra?: string[];
+  /** More environment of the producer. */
+  serveEnv?: Record<string, string>;
 }
 
 export interface RequestOptions {
@@ -120,6 +122,7 @@ export async function startPassferry(options: PassferryOptions = {}) {
       ...shared,
       PASSFERRY_LISTEN: '127.0.0.1:0',
       PASSFERRY_CALLERS_FILE: callersFile,
+      ...options.serveEnv,
     }),
     log,
   );

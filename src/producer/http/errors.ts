@@ -10,11 +10,16 @@ export interface ErrorReply {
 
 /** HTTP status where the code's own does not say enough. */
 const statusOf: Record<string, number> = {
+  body_slow: 408,
   body_too_large: 413,
   media_type_unsupported: 415,
   idempotency_key_reused: 422,
   idempotency_key_locked: 422,
   method_not_allowed: 405,
+  items_refused: 422,
+  job_gone: 410,
+  job_begun: 409,
+  job_done: 409,
 };
 
 function common(error: PassferryError) {

@@ -1,12 +1,15 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { createHash } from 'node:crypto';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PassferryError, type Reason } from '../../errors.ts';
 import { isJobId, isRunId } from '../../ids.ts';
-import type { JobView } from '../../job.ts';
-import { authorize, type Caller, isGranted } from '../callers.ts';
+import type { JobState, JobView } from '../../job.ts';
+import { authorize, type Caller, isGranted, type Permission } from '../callers.ts';
 import { parseFlag, parseReason } from '../fields.ts';
+import { parsePrefer } from '../prefer.ts';
 import type { FailedFilter } from '../retry.ts';
 import { checkOrgId } from '../validate.ts';
-import { type HttpDeps, header } from './deps.ts';
+import { goneWith, type HttpDeps, header } from './deps.ts';
+import { problem } from './errors.ts';
 
 const mostListed = 500;
 const listed = 100;
@@ -16,15 +19,28 @@ const mostRetried = 1_000;
 type Fields = Record<string, unknown>;
 
 /**
- * `GET /jobs/{id}`, `GET /jobs`, `POST /jobs/{id}:retry`, `POST /jobs:retry`, `POST /jobs/{id}:drop`, `POST /jobs/{id}:release`. What is not granted looks
- * like what does not exist (P5).
+ * `GET /jobs/{id}`, `DELETE /jobs/{id}`, `GET /jobs`, `POST /jobs/{id}:retry`, `POST /jobs:retry`, `POST /jobs/{id}:drop`,
+ * `POST /jobs/{id}:release`. What is not granted looks like what does not exist (P5).
  */
-export function registerJobs(app: FastifyInstance, { producer, callers }: HttpDeps): void {
-  async function visible(caller: Caller, id: string): Promise<JobView> {
+export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, closing }: HttpDeps): void {
+  /** Errors: `job_gone` for an id of an organization that is granted, when its record is no longer kept; else `job_unknown`. */
+  async function visible(caller: Caller, id: string, ...anyOf: Permission[]): Promise<JobView> {
+    const mayRead = (org: string) => anyOf.some((permission) => isGranted(caller, org, permission));
     const view = isJobId(id) ? await producer.view(id) : undefined;
-    const mayRead = view && (isGranted(caller, view.org, 'read') || isGranted(caller, view.org, 'set'));
-    if (!mayRead) throw new PassferryError('job_unknown');
-    return view;
+    if (view && mayRead(view.org)) return view;
+    const ownOrgs = view ? [] : Object.keys(caller.grants).filter(mayRead);
+    throw new PassferryError(ownOrgs.some((org) => producer.isIdOf(id, org)) ? 'job_gone' : 'job_unknown');
+  }
+
+  /** Waits as long as the client prefers, at most `PASSFERRY_WAIT`; ends with the process and with the client. */
+  async function waitFor(request: FastifyRequest, reply: FastifyReply, { id, done }: JobView): Promise<boolean> {
+    const preferred = parsePrefer(header(request, 'prefer')).waitMs;
+    if (preferred === undefined) return false;
+    const patience = Math.min(preferred, waitMs);
+    reply.header('preference-applied', `wait=${Math.floor(patience / 1_000)}`);
+    if (done || patience === 0) return false;
+    await producer.wait(id, patience, AbortSignal.any([closing, goneWith(reply)]));
+    return true;
   }
 
   /** What a person does with one job: the verb after its id → what it does, and the answer. */
@@ -56,16 +72,40 @@ export function registerJobs(app: FastifyInstance, { producer, callers }: HttpDe
 
   app.get<{ Params: { id: string } }>('/jobs/:id', async (request, reply) => {
     const caller = callers.authenticate(request.headers.authorization);
-    const view = await visible(caller, request.params.id);
+    let view = await visible(caller, request.params.id, 'read', 'set');
+    if (await waitFor(request, reply, view)) view = await visible(caller, view.id, 'read', 'set');
     if (!view.done) reply.header('retry-after', '1');
+    const tag = etagOf(view);
+    reply.header('etag', tag);
+    if (isKnown(header(request, 'if-none-match'), tag)) return reply.code(304).send();
     return view;
   });
 
-  app.post<{ Params: { id: string } }>('/jobs/:id', async (request) => {
+  app.delete<{ Params: { id: string } }>('/jobs/:id', async (request, reply) => {
+    const caller = callers.authenticate(request.headers.authorization);
+    const { id, org } = await visible(caller, request.params.id, 'set');
+    try {
+      const view = await producer.cancel(id);
+      request.log.info({ jobId: id, org, by: caller.name }, 'cancelled');
+      return view;
+    } catch (error) {
+      if (!(error instanceof PassferryError) || !tooLate.has(error.reason)) throw error;
+      const { status, headers, body } = problem(error);
+      return reply
+        .code(status)
+        .headers(headers)
+        .send({ ...body, job: await producer.view(id) });
+    }
+  });
+
+  app.post<{ Params: { id: string } }>('/jobs/:id', async (request, reply) => {
     const caller = callers.authenticate(request.headers.authorization);
     const [, id = '', verb = ''] = /^([^:]*):([a-z]+)$/.exec(request.params.id) ?? [];
-    if (!Object.hasOwn(verbs, verb)) throw new PassferryError('method_not_allowed');
-    const job = await visible(caller, id);
+    if (!Object.hasOwn(verbs, verb)) {
+      reply.header('allow', allowed.one);
+      throw new PassferryError('method_not_allowed');
+    }
+    const job = await visible(caller, id, 'read', 'set');
     authorize(caller, job.org, 'set');
     return (verbs[verb] as (typeof verbs)[string])(request, caller, job);
   });
@@ -75,11 +115,28 @@ export function registerJobs(app: FastifyInstance, { producer, callers }: HttpDe
     const { query } = request;
     const filter = parseFilter(query, header(request, 'x-zitadel-orgid') || caller.home);
     if (!isGranted(caller, filter.org, 'set')) authorize(caller, filter.org, 'read');
-    if (query.state === 'quarantined') return { jobs: await producer.quarantine.list(filter.org) };
-    if (query.state !== undefined && query.state !== 'failed') throw badField('state');
+    const state = text(query, 'state');
+    if (state !== undefined && !listable.has(state)) throw badField('state');
     const limit = parseLimit(query.limit, listed, mostListed);
-    return producer.failed.list(filter, limit, text(query, 'cursor'));
+    const cursor = text(query, 'cursor');
+    const { user } = filter;
+    if (state === 'quarantined') return { jobs: await quarantined(filter) };
+    if (state === 'failed' || (state === undefined && user === undefined)) {
+      return producer.failed.list(filter, limit, cursor);
+    }
+    if (user === undefined) throw badField('user', 'user_id_missing');
+    return producer.jobsOf(
+      { ...filter, user, ...(state !== undefined && { state: state as JobState }) },
+      limit,
+      cursor,
+    );
   });
+
+  /** As every job is shown, and since when it is held. */
+  async function quarantined({ org, user }: FailedFilter): Promise<object[]> {
+    const held = (await producer.quarantine.list(org)).filter((each) => user === undefined || each.user === user);
+    return Promise.all(held.map(async (each) => ({ ...(await producer.view(each.id)), ...each })));
+  }
 
   app.post('/jobs::retry', async (request) => {
     const caller = callers.authenticate(request.headers.authorization);
@@ -94,6 +151,34 @@ export function registerJobs(app: FastifyInstance, { producer, callers }: HttpDe
     request.log.info({ org: filter.org, by: caller.name, overwriteNewer, matched, retried }, 'retried by a person');
     return counts;
   });
+}
+
+/** What a `DELETE` that comes too late is told, with the job. */
+const tooLate = new Set<string>(['job_begun', 'job_done', 'quarantined'] satisfies Reason[]);
+
+const listable = new Set<string>([
+  ...(['waiting', 'active', 'delayed', 'completed', 'failed'] satisfies JobState[]),
+  'quarantined',
+]);
+
+/** Path → the methods it has, for the header of 405. */
+export function allowedOn(url: string): string | undefined {
+  const path = url.split('?')[0] as string;
+  if (path === '/jobs') return allowed.all;
+  if (/^\/jobs(\/[^/]+)?:[a-z]+$/.test(path)) return allowed.verb;
+  return /^\/jobs\/[^/]+$/.test(path) ? allowed.one : undefined;
+}
+const allowed = { all: 'GET, HEAD, POST', one: 'GET, HEAD, DELETE', verb: 'POST' };
+
+/** Changes whenever the view does. */
+function etagOf(view: JobView): string {
+  return `"${createHash('sha256').update(JSON.stringify(view)).digest('base64url').slice(0, 27)}"`;
+}
+
+/** `If-None-Match`: a list of tags, weak ones too, or `*`. */
+function isKnown(condition: string | undefined, tag: string): boolean {
+  if (condition === undefined) return false;
+  return condition.split(',').some((each) => each.trim() === '*' || each.trim().replace(/^W\//, '') === tag);
 }
 
 /** Needs the permission admin in the job's organization. */

@@ -1,10 +1,11 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { PassferryError } from '../../errors.ts';
+import { registerBatch } from './batch.ts';
 import type { HttpDeps } from './deps.ts';
 import { problem, v1Error } from './errors.ts';
 import { registerHolds } from './holds.ts';
 import { registerImports } from './imports.ts';
-import { registerJobs } from './jobs.ts';
+import { allowedOn, registerJobs } from './jobs.ts';
 import { registerV1 } from './v1.ts';
 
 const bodyLimit = 64 * 1024;
@@ -18,7 +19,15 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
     requestTimeout: 0,
     connectionTimeout: 0,
     forceCloseConnections: 'idle',
-    routerOptions: { maxParamLength: 400 },
+    // No limit beside that of all headers: what is too long is told by the check of the field.
+    routerOptions: { maxParamLength: 64 * 1024 },
+    frameworkErrors: (_error, request, reply) => {
+      const tell = isOwnPath(request.url) ? problem : v1Error;
+      const { status, headers, body } = tell(new PassferryError('route_unknown'));
+      // No hook comes after this one.
+      const sent = { 'content-type': 'application/json', ...headers, 'cache-control': 'no-store' };
+      reply.raw.writeHead(status, sent).end(JSON.stringify(body));
+    },
   });
 
   app.addHook('onSend', async (request, reply) => {
@@ -26,6 +35,9 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
     request.raw.resume();
     reply.header('cache-control', 'no-store');
     reply.header('x-content-type-options', 'nosniff');
+    // As ZITADEL sends it; JSON has no other charset than this.
+    const type = reply.getHeader('content-type');
+    if (typeof type === 'string') reply.header('content-type', type.replace(/json; charset=utf-8$/, 'json'));
   });
 
   app.setErrorHandler((thrown: Error & { code?: string; statusCode?: number }, request, reply) => {
@@ -38,12 +50,15 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   app.setNotFoundHandler((request, reply) => {
     const known = isV1Path(request.url) || isOwnPath(request.url);
     const error = new PassferryError(known ? 'method_not_allowed' : 'route_unknown');
+    const allow = allowedOn(request.url);
+    if (allow !== undefined) reply.header('allow', allow);
     const { status, headers, body } = isOwnPath(request.url) ? problem(error) : v1Error(error);
     return reply.code(status).headers(headers).send(body);
   });
 
   registerV1(app, deps);
   registerJobs(app, deps);
+  registerBatch(app, deps);
   registerImports(app, deps);
   registerHolds(app, deps);
 
@@ -60,7 +75,7 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
 }
 
 function isV1Path(url: string): boolean {
-  return /^(\/management\/v1)?\/users\/[^/]+\/password(\?|$)/.test(url);
+  return /^(\/management\/v1)?\/users\/[^/?]+\/password(\/_initialize)?(\?|$)/.test(url);
 }
 
 function isOwnPath(url: string): boolean {
@@ -73,6 +88,8 @@ function translate(thrown: Error & { code?: string; statusCode?: number }): Pass
   if (thrown instanceof PassferryError) return thrown;
   if (thrown.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PassferryError('body_too_large');
   if (thrown.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new PassferryError('media_type_unsupported');
+  // Whoever sent it has gone; nobody reads this.
+  if (thrown.code === 'ECONNRESET') return new PassferryError('body_not_json');
   if (thrown.statusCode && thrown.statusCode < 500) return new PassferryError('body_not_json');
   return new PassferryError('internal', { cause: thrown });
 }

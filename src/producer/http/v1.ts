@@ -4,8 +4,9 @@ import { makeIdempotencyKey } from '../../ids.ts';
 import { isFailure } from '../../job.ts';
 import { Secret } from '../../secret.ts';
 import type { Accepted } from '../producer.ts';
+import { decodeInitial, decodeSet } from '../rpc/rest-body.ts';
 import { callV1 } from '../v1-call.ts';
-import { type HttpDeps, header } from './deps.ts';
+import { goneWith, type HttpDeps, header } from './deps.ts';
 import { v1Error } from './errors.ts';
 
 type V1Request = FastifyRequest<{ Params: { userId: string } }>;
@@ -23,11 +24,13 @@ export function registerV1(app: FastifyInstance, deps: HttpDeps): void {
     // Also before a body that is refused unread.
     scope.addHook('onRequest', async (request, reply) => {
       if (header(request, 'idempotency-key') === undefined) reply.header('idempotency-key', makeIdempotencyKey());
+      // Whatever it says, and should it make no sense.
+      request.raw.headers['content-type'] = 'application/json';
     });
     for (const path of paths) {
-      scope.post(path, (request: V1Request, reply) => answer(request, reply, deps, parseJson));
+      scope.post(path, (request: V1Request, reply) => answer(request, reply, deps, decodeSet));
       // The initial password: the same change, and the user must always choose another one.
-      scope.post(`${path}/_initialize`, (request: V1Request, reply) => answer(request, reply, deps, parseInitial));
+      scope.post(`${path}/_initialize`, (request: V1Request, reply) => answer(request, reply, deps, decodeInitial));
     }
   });
 }
@@ -36,13 +39,14 @@ async function answer(
   request: V1Request,
   reply: FastifyReply,
   deps: HttpDeps,
-  parse: (body: unknown) => unknown,
+  decode: (body: Uint8Array) => unknown,
 ): Promise<FastifyReply> {
   try {
+    if (request.params.userId === '') throw new PassferryError('route_unknown');
     const answered = await callV1(
       {
         user: request.params.userId,
-        body: () => parse(request.body),
+        body: () => decodeAndWipe(request.body, decode),
         header: (name) => header(request, name),
         madeKey: String(reply.getHeader('idempotency-key')),
         tell: (name, value) => reply.header(name, value),
@@ -63,13 +67,6 @@ async function answer(
   }
 }
 
-/** Nobody is waited for who has hung up. */
-function goneWith({ raw }: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  raw.once('close', () => gone.abort());
-  return gone.signal;
-}
-
 function sendAccepted(reply: FastifyReply, accepted: Accepted): FastifyReply {
   return reply
     .code(202)
@@ -82,19 +79,11 @@ function sendAccepted(reply: FastifyReply, accepted: Accepted): FastifyReply {
     });
 }
 
-function parseJson(body: unknown): unknown {
-  const text = body instanceof Secret ? body.reveal() : '';
-  if (body instanceof Secret) body.wipe();
-  if (text.trim() === '') return {};
+function decodeAndWipe(body: unknown, decode: (body: Uint8Array) => unknown): unknown {
+  if (!(body instanceof Secret)) return decode(new Uint8Array());
   try {
-    return JSON.parse(text);
-  } catch {
-    throw new PassferryError('body_not_json');
+    return decode(body.bytes());
+  } finally {
+    body.wipe();
   }
-}
-
-function parseInitial(body: unknown): unknown {
-  const parsed = parseJson(body);
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return parsed;
-  return { ...parsed, noChangeRequired: false, no_change_required: false };
 }

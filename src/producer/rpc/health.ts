@@ -1,13 +1,15 @@
-import { create, createFileRegistry } from '@bufbuild/protobuf';
+import { create, createFileRegistry, type DescService } from '@bufbuild/protobuf';
 import {
   FieldDescriptorProto_Label,
   FieldDescriptorProto_Type,
   FileDescriptorProtoSchema,
   FileDescriptorSetSchema,
 } from '@bufbuild/protobuf/wkt';
-import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from '@connectrpc/connect';
 import { ManagementService } from '@zitadel/proto/zitadel/management_pb';
 import type { V1Deps } from '../v1-call.ts';
+import { refusedJson } from './connect-json.ts';
+import { connectError } from './errors.ts';
 
 const serving = 1;
 const notServing = 2;
@@ -63,20 +65,23 @@ const file = create(FileDescriptorProtoSchema, {
 });
 
 const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: [file] }));
-const health = registry.getService('grpc.health.v1.Health');
+
+/** For servers and for clients of `Check` and `Watch`. */
+export const healthService = registry.getService('grpc.health.v1.Health') as DescService;
 
 type HealthRequest = { service: string };
 
 /** Serving means what `/readyz` means: Redis answers and the order of changes is confirmed. */
 export function registerHealth(router: ConnectRouter, { producer, closing }: V1Deps): void {
-  if (!health) throw new Error('the descriptor of grpc.health.v1 is wrong');
   const known = ['', ManagementService.typeName];
   const status = async () => {
     const ready = !closing.aborted && (await producer.isReady().catch(() => false));
     return { status: ready ? serving : notServing };
   };
-  router.service(health, {
-    async check({ service }: HealthRequest) {
+  router.service(healthService, {
+    async check({ service }: HealthRequest, context: HandlerContext) {
+      const refused = context.values.get(refusedJson);
+      if (refused) throw connectError(refused, []);
       if (!known.includes(service)) throw new ConnectError('unknown service', Code.NotFound);
       return status();
     },
@@ -86,26 +91,27 @@ export function registerHealth(router: ConnectRouter, { producer, closing }: V1D
         return;
       }
       let last: number | undefined;
-      while (!signal.aborted && !closing.aborted) {
+      while (!signal.aborted) {
         const now = await status();
         if (now.status !== last) yield now;
         last = now.status;
-        await pause(watchMs, AbortSignal.any([signal, closing]));
+        if (closing.aborted) return;
+        await pause(watchMs, signal, closing);
       }
     },
   } as never);
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Ends early with any of the signals. No `AbortSignal.any`: Node 20 keeps what it makes as long as a source lives. */
+function pause(ms: number, ...signals: AbortSignal[]): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
+    const end = () => {
+      clearTimeout(timer);
+      for (const signal of signals) signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    for (const signal of signals) signal.addEventListener('abort', end);
+    if (signals.some(({ aborted }) => aborted)) end();
   });
 }

@@ -4,6 +4,7 @@ import { ManagementService, SetHumanPasswordResponseSchema } from '@zitadel/prot
 import { PassferryError } from '../../errors.ts';
 import { isFailure } from '../../job.ts';
 import { callV1, type V1Deps } from '../v1-call.ts';
+import { refusedJson } from './connect-json.ts';
 import { connectError } from './errors.ts';
 
 /** Left of the caller's deadline for the answer to get there: afterwards nobody would hear the job's id. */
@@ -43,7 +44,11 @@ async function setPassword(
     const answered = await callV1(
       {
         user: userId,
-        body: () => ({ password, noChangeRequired }),
+        body: () => {
+          const refused = context.values.get(refusedJson);
+          if (refused) throw refused;
+          return { password, noChangeRequired };
+        },
         header: (name) => context.requestHeader.get(name) ?? undefined,
         tell: (name, value) => void told.push([name, value]),
         asyncAnswers: false,

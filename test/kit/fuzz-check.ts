@@ -1,0 +1,53 @@
+import type { Input } from './fuzz-inputs.ts';
+import type { Reply } from './fuzz-send.ts';
+import { hidden, named, told } from './fuzz-words.ts';
+
+/** What is wrong with an answer; undefined: nothing. */
+export function fault(input: Input, { status, head, text }: Reply): string | undefined {
+  const all = `${head}\n${text}`;
+  if (all.includes(hidden)) return 'what was sent is said again';
+  const good = status !== undefined && status < 300;
+  // Whoever sent a key is told it with every answer.
+  const others = head.replace(/^idempotency-key: .*$/gim, '');
+  if (others.includes(named) || (!good && (text.includes(named) || text.includes(told)))) return 'a name is said again';
+  if (/node_modules|\bat [^\n]*\.[jt]s:\d+/.test(all)) return 'a stack is shown';
+  if (failedInside(status, head, text)) return 'failed inside';
+  if (/^content-type: application\/(problem\+)?json/im.test(head) && text !== '' && !isJson(text, head))
+    return 'JSON that is none';
+  if (input.kind === 'socket' && input.mustRefuse) {
+    if (good) return 'taken though its framing is ambiguous';
+    if (text.includes('HTTP/1.1 ')) return 'answered twice';
+  }
+  return undefined;
+}
+
+/** 500, `internal` or `unknown`, however the protocol says it. */
+function failedInside(status: number | undefined, head: string, text: string): boolean {
+  return (
+    status === 500 ||
+    status === 502 ||
+    /^passferry-reason: internal/im.test(head) ||
+    /grpc-status: *(2|13)\b/i.test(`${head}\n${text}`) ||
+    /"code": *("internal"|"unknown"|2\b|13\b)/.test(text)
+  );
+}
+
+function isJson(text: string, head: string): boolean {
+  // In pieces with their lengths: whether they make JSON is not looked at.
+  if (/^(transfer|content)-encoding: /im.test(head)) return true;
+  try {
+    JSON.parse(Buffer.from(text, 'latin1').toString());
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** For a person who reads of a failure. */
+export function describeInput(input: Input): string {
+  const cut = (bytes: Buffer) =>
+    JSON.stringify(bytes.toString('latin1', 0, 300)) + (bytes.length > 300 ? ` (${bytes.length})` : '');
+  if (input.kind === 'socket') return `socket ${cut(input.bytes)}`;
+  const { over, method, path, headers, body } = input;
+  return `${over} ${method} ${path.slice(0, 300)}\n${JSON.stringify(headers).slice(0, 1_000)}\n${cut(body)}`;
+}
