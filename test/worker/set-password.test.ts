@@ -157,6 +157,38 @@ test('an open attempt is not settled by an earlier change of ours that a lagging
   expect(sent.map(({ password }) => password)).toEqual(['fourth']);
 });
 
+test.each([
+  ['newer than it: it is set', 1, 'set'],
+  ['older than it: it is superseded', -1, 'superseded'],
+])('the change of an attempt that nobody settled in time is no person’s, for a job %s', async (_, order, result) => {
+  const { backend, sent, known } = memory({}, () => ({ result: 'set', details }));
+  const left = await job();
+  const token = randomUUID();
+  await ledger.begin(left, { token, leaseMs: 60_000, backend: 'v2', exact: false });
+  await ledger.recordAttempt(left, token, 200, 0);
+  // Its process ended; the deadline and the time to settle it have passed as well.
+  const { user } = left;
+  await redis.hdel(keys.user('o', user), 'leaseJob', 'leaseToken', 'leaseUntil');
+  await redis.hset(keys.user('o', user), 'openUntil', String(Date.now() - 60_000));
+  const changedAt = Date.now() + 60_000;
+  known.passwordChangedAt = changedAt;
+  const identity = { jobId: `j0-${randomUUID()}`, org: 'o', user, seq: String(Number(left.seq) + order) };
+  const sealed = await seal(Secret.fromString('new password'), identity, left.expiresAt);
+  const other = await job({ ...identity, ...sealed });
+  await expect(handle(other, backend)).rejects.toThrow(fails('aborted'));
+  expect(sent).toEqual([]);
+  const again = await ledger.begin(other, { token: randomUUID(), leaseMs: 60_000, backend: 'v2', exact: false });
+  expect(again.kind).toBe(result === 'set' ? 'go' : 'superseded');
+  await redis.hdel(keys.user('o', user), 'leaseJob', 'leaseToken', 'leaseUntil');
+  if (result === 'set') expect(await handle(other, backend)).toMatchObject({ result: 'set' });
+  await redis.hdel(keys.user('o', user), 'leaseJob', 'leaseToken', 'leaseUntil');
+  // And its own job finds it there: nothing is sent a second time.
+  if (result === 'superseded') {
+    expect(await handle(left, backend)).toMatchObject({ result: 'set', inEffect: true, assumed: true });
+    expect(sent).toEqual([]);
+  }
+});
+
 test('a process that was frozen after the record of its attempt does not send any more (F30)', async () => {
   const { backend, sent } = memory();
   const data = await job();
