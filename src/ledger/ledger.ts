@@ -4,6 +4,7 @@ import { type BackendName, isFailure, type Outcome, type SetPasswordData } from 
 import type { Keys } from '../keys.ts';
 import { type JobKey, sign } from '../signature.ts';
 import { type Applied, readApplied as appliedOf, writeApplied } from './applied.ts';
+import { type Begun, parseAttempt, parseOther } from './begun.ts';
 import { createCancel } from './cancel.ts';
 import { evaluate } from './evaluate.ts';
 import { createFailed, keepDataKey } from './failed.ts';
@@ -29,34 +30,6 @@ export interface LedgerOptions {
 }
 
 export type { Applied } from './applied.ts';
-
-export interface OpenAttempt {
-  sentAt: number;
-  deadline: number;
-  /** The user's change time before sending, ms; 0 when never set. */
-  before: number;
-}
-
-export type Begun =
-  | { kind: 'done'; outcome: Outcome }
-  | { kind: 'busy'; waitMs: number }
-  | { kind: 'superseded' }
-  | { kind: 'expired' }
-  | { kind: 'canceled' }
-  /** So many starts ended with their process (P11). */
-  | { kind: 'poison'; starts: number }
-  /** This Redis is behind what the worker has seen: wiped, or restored from an older file. */
-  | { kind: 'ledger_lost' }
-  | {
-      kind: 'go';
-      starts: number;
-      attempt: OpenAttempt | undefined;
-      applied: Applied | undefined;
-      /** Redis time, ms. */
-      now: number;
-      /** Another job's attempt that nobody has settled in its time: a change may be its. */
-      other: { jobId: string; seq: string; attempt: OpenAttempt } | undefined;
-    };
 
 /** An open attempt of another job blocks its user this much longer than its deadline: time to be settled by its own job. */
 const settleGraceMs = 30_000;
@@ -301,16 +274,4 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     ...createCancel({ redis, keys, jobKey, retentionMs, readOutcome }),
     ...createUserJobs(redis, keys, records),
   };
-}
-
-function parseOther(jobId = '', seq = '', attempt = '') {
-  const parsed = parseAttempt(attempt);
-  return jobId !== '' && /^\d{1,16}$/.test(seq) && parsed ? { jobId, seq, attempt: parsed } : undefined;
-}
-
-function parseAttempt(stored: string): OpenAttempt | undefined {
-  const [sentAt, deadline, before] = stored.split(':').map(Number);
-  return stored === ''
-    ? undefined
-    : { sentAt: sentAt as number, deadline: deadline as number, before: before as number };
 }

@@ -13,9 +13,10 @@ import {
   queueNames,
   type SetPasswordData,
 } from '../job.ts';
+import type { Begun } from '../ledger/begun.ts';
 import { createEpoch } from '../ledger/epoch.ts';
 import { createHolds } from '../ledger/holds.ts';
-import { type Begun, createLedger } from '../ledger/ledger.ts';
+import { createLedger } from '../ledger/ledger.ts';
 import { createRepairs } from '../ledger/repair.ts';
 import { createOpener } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
