@@ -49,9 +49,9 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
   let inFlight = 0;
   let onIdle = () => {};
   const counting: Listener = (request, response) => {
-    inFlight += 1; (globalThis as any).__t ??= new Map(); (globalThis as any).__t.set(response, request.url + ' ' + request.httpVersion + ' ' + request.headers['user-agent']);
+    inFlight += 1;
     response.once('close', () => {
-      inFlight -= 1; (globalThis as any).__t.delete(response);
+      inFlight -= 1;
       if (inFlight === 0) onIdle();
     });
     listener(request, response);
@@ -101,6 +101,11 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
     session.on('error', () => {});
   });
   h2.on('sessionError', () => {});
+  h2.on('checkExpectation', (request, response) => {
+    // Node leaves the body unread, and the stream open for as long as it is.
+    request.resume();
+    response.writeHead(417).end();
+  });
 
   const server = options.tls
     ? tls.createServer({ ...options.tls, ...alive, ALPNProtocols: ['h2', 'http/1.1'], handshakeTimeout: firstByteMs })
@@ -157,7 +162,6 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
       if (server instanceof tls.Server) server.setSecureContext(renewed);
     },
     async close() {
-      const iv = setInterval(() => console.log('INFLIGHT', inFlight, [...((globalThis as any).__t?.entries() ?? [])].map(([r, u]: any) => [u, r.headersSent, r.writableEnded, r.destroyed, r.stream?.closed, r.stream?.destroyed, sessions.size, sockets.size])), 1000); iv.unref();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const session of sessions) session.close();
       // Also ends its watching.

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { followCertificate } from './certificate.ts';
 import { allows, type ServeConfig } from './config.ts';
@@ -54,6 +55,8 @@ export async function serve(config: ServeConfig, log: Log): Promise<Serving> {
     retentionMs: config.PASSFERRY_RETENTION,
   });
   const closing = new AbortController();
+  // Every call that waits listens.
+  setMaxListeners(0, closing.signal);
   const staged = config.PASSFERRY_STAGES.organizations;
   const deps = {
     producer,

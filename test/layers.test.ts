@@ -43,7 +43,7 @@ const confined: { name: RegExp; only: RegExp; values?: true }[] = [
   { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox)\// },
   { name: /^@zitadel\/proto(\/|$)/, only: /^(adapters|sandbox|producer\/rpc)\// },
   { name: /^pino$/, only: /^log\.ts$/ },
-  { name: /^zod$/, only: /^(config|producer\/callers)\.ts$/ },
+  { name: /^zod$/, only: /^(config|producer\/callers|producer\/openapi\/[\w-]+)\.ts$/ },
 ];
 
 /** Looking for programs of this machine is its business: PATH and the name of a binary. */

@@ -43,7 +43,6 @@ function dial(port: number) {
 const closed = (connection: ReturnType<typeof dial>) =>
   waitFor(() => connection.seen.closed, { what: 'the connection to be closed' });
 
-/** One GET over HTTP/2, with a session that stays open. */
 function h2(url: string, path = '/', options: http2.SecureClientSessionOptions = {}) {
   const session = http2.connect(url, options);
   session.on('error', () => {});
@@ -233,7 +232,6 @@ describe('with a certificate', () => {
     await waitFor(async () => (await nameAt(handle.port)) === 'second', { what: 'the renewed certificate' });
 
     const [silent, begun, plain] = [dial(handle.port), dial(handle.port), dial(handle.port)];
-    // The first bytes of a handshake.
     begun.send('\x16\x03\x01\x01\x00');
     plain.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     await Promise.all([silent, begun, plain].map(closed));

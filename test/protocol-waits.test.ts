@@ -5,7 +5,7 @@ import { newPassword } from './kit/conformance.ts';
 import { startPassferry, tokens } from './kit/passferry.ts';
 import { type CallOptions, type Fields, rpcClients, type Told } from './kit/rpc-clients.ts';
 
-// Whatever is not answered within these deadlines waits in globex: its backend is a black hole until a test opens it.
+// Globex's backend is a black hole until a test opens it.
 const pf = await startPassferry({ proxies: true, deadlineMs: 60_000 });
 const toV2 = pf.v2Proxy as NonNullable<typeof pf.v2Proxy>;
 const grpc = rpcClients[0] as (typeof rpcClients)[number];
@@ -13,9 +13,10 @@ const inGlobex = { 'x-zitadel-orgid': 'globex' };
 
 const set = (fields: Fields, { headers, ...options }: Partial<CallOptions> = {}) =>
   grpc.set(pf.url, fields, {
-    ...{ token: tokens.full, timeoutMs: 1_000 },
+    ...{ token: tokens.full, timeoutMs: 20_000 },
     ...options,
-    headers: { ...inGlobex, ...headers },
+    // Without a deadline of its own a request is only left there.
+    headers: { ...inGlobex, ...(options.timeoutMs === undefined && { prefer: 'wait=0' }), ...headers },
   });
 const jobOf = (told: Told) => told.headers.get('passferry-job') as string;
 
@@ -33,7 +34,7 @@ describe('a caller with a deadline', () => {
   it('hears of its job before that, and the same key picks it up', async () => {
     const fields = await request();
     toV2.blackhole();
-    const pending = await set(fields);
+    const pending = await set(fields, { timeoutMs: 2_000 });
     expect(pending).toMatchObject({ code: Code.DeadlineExceeded, message: expect.stringContaining('accepted') });
     expect(pending.id).toBeUndefined();
     const { headers } = pending;
@@ -83,7 +84,13 @@ describe('without a key', () => {
     await toV2.restore();
     expect((await pf.done(jobOf(first))).outcome).toMatchObject({ inEffect: true });
     for (const key of keys) {
-      const named = await set({ ...fields, noChangeRequired: true }, { headers: { 'idempotency-key': key as string } });
+      const named = await set(
+        { ...fields, noChangeRequired: true },
+        {
+          timeoutMs: 20_000,
+          headers: { 'idempotency-key': key as string },
+        },
+      );
       expect([named.code, jobOf(named)]).toEqual([0, jobOf(first)]);
     }
     const later = await set({ ...fields, noChangeRequired: true }, { timeoutMs: 20_000 });

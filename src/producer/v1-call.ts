@@ -57,6 +57,7 @@ const syncExpiryMs = 15 * 60_000;
  */
 export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
   const { producer, callers, orgExists, waitMs, closing } = deps;
+  const startedAt = performance.now();
   const sentKey = call.header('idempotency-key');
   const madeKey = call.madeKey ?? makeIdempotencyKey();
   if (sentKey === undefined) call.tell('idempotency-key', madeKey);
@@ -85,7 +86,7 @@ export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
   call.tell('passferry-expires', new Date(accepted.expiresAt).toISOString());
   if (accepted.replayed) call.tell('idempotency-replayed', 'true');
 
-  const patience = Math.min(waitOf(prefer, respondAsync, waitMs), call.patienceMs ?? waitMs);
+  const patience = Math.min(waitOf(prefer, respondAsync, waitMs), leftOf(call, startedAt) ?? waitMs);
   const outcome =
     patience > 0
       ? await untilAny([closing, call.gone], (signal) => producer.wait(accepted.jobId, patience, signal))
@@ -118,6 +119,11 @@ async function untilAny<T>(
   } finally {
     for (const signal of signals) signal?.removeEventListener('abort', end);
   }
+}
+
+/** Of the caller's patience, ms: accepting takes some of it. */
+function leftOf({ patienceMs }: V1Call, startedAt: number): number | undefined {
+  return patienceMs === undefined ? undefined : patienceMs - (performance.now() - startedAt);
 }
 
 function waitOf(prefer: Preferences, respondAsync: boolean, waitMs: number): number {

@@ -57,7 +57,11 @@ function bySocket(port: number, bytes: Buffer, end: boolean): Promise<Reply> {
       socket.destroy();
       reject(new Error(`hangs: nothing for ${hangMs} ms`));
     }, hangMs);
-    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('data', (chunk) => {
+      chunks.push(chunk);
+      // Told to go: that is the answer, and the connection is ours to close.
+      if (bytes[0] === 0x50 && saysGoAway(Buffer.concat(chunks))) socket.destroy();
+    });
     // A reset is an end: it comes when what was sent is not read to its end.
     socket.on('error', () => {});
     socket.on('close', () => {
@@ -67,6 +71,14 @@ function bySocket(port: number, bytes: Buffer, end: boolean): Promise<Reply> {
     if (end) socket.end(bytes);
     else socket.write(bytes);
   });
+}
+
+/** Is there a whole GOAWAY among these frames of HTTP/2? */
+function saysGoAway(frames: Buffer): boolean {
+  for (let at = 0; at + 9 <= frames.length; at += 9 + frames.readUIntBE(at, 3)) {
+    if (frames[at + 3] === 7 && frames[at + 4] === 0) return true;
+  }
+  return false;
 }
 
 function read(answer: string): Reply {

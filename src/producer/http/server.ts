@@ -2,6 +2,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import { PassferryError } from '../../errors.ts';
 import { registerBatch } from './batch.ts';
 import type { HttpDeps } from './deps.ts';
+import { registerDocs } from './docs-page.ts';
 import { problem, v1Error } from './errors.ts';
 import { registerHolds } from './holds.ts';
 import { registerImports } from './imports.ts';
@@ -22,6 +23,7 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
     // No limit beside that of all headers: what is too long is told by the check of the field.
     routerOptions: { maxParamLength: 64 * 1024 },
     frameworkErrors: (_error, request, reply) => {
+      request.raw.resume();
       const tell = isOwnPath(request.url) ? problem : v1Error;
       const { status, headers, body } = tell(new PassferryError('route_unknown'));
       // No hook comes after this one.
@@ -61,6 +63,7 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   registerBatch(app, deps);
   registerImports(app, deps);
   registerHolds(app, deps);
+  registerDocs(app);
 
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
@@ -79,7 +82,7 @@ function isV1Path(url: string): boolean {
 }
 
 function isOwnPath(url: string): boolean {
-  return /^\/(jobs|jobs:retry|jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|healthz|readyz)(\?|$)/.test(
+  return /^\/(jobs|jobs:retry|jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
     url,
   );
 }
@@ -89,7 +92,7 @@ function translate(thrown: Error & { code?: string; statusCode?: number }): Pass
   if (thrown.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PassferryError('body_too_large');
   if (thrown.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new PassferryError('media_type_unsupported');
   // Whoever sent it has gone; nobody reads this.
-  if (thrown.code === 'ECONNRESET') return new PassferryError('body_not_json');
+  if (thrown.code === 'ECONNRESET' && thrown.message === 'aborted') return new PassferryError('body_not_json');
   if (thrown.statusCode && thrown.statusCode < 500) return new PassferryError('body_not_json');
   return new PassferryError('internal', { cause: thrown });
 }

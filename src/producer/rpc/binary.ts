@@ -29,28 +29,37 @@ export async function readBinary(
 
 async function canDecode(body: Buffer, { headers }: IncomingMessage, schema: DescMessage, limit: number) {
   const framed = /^application\/grpc/i.test(headers['content-type'] ?? '');
-  if (framed && !isOneFrame(body)) return true;
   const encoding = framed ? headers['grpc-encoding'] : headers['content-encoding'];
-  const compressed = framed ? body[0] === 1 : encoding !== undefined && encoding !== 'identity';
-  let bytes = framed ? body.subarray(frameHead) : body;
-  try {
-    if (compressed) {
-      if (encoding !== 'gzip' && encoding !== 'br') return true;
-      bytes = await expand[encoding](bytes, { maxOutputLength: limit });
+  const parts = framed
+    ? framesOf(body)
+    : [{ compressed: encoding !== undefined && encoding !== 'identity', bytes: body }];
+  for (const { compressed, bytes } of parts) {
+    const plain = compressed ? await expanded(bytes, encoding, limit) : bytes;
+    try {
+      if (plain) fromBinary(schema, plain);
+    } catch {
+      return false;
     }
-  } catch {
-    return true;
   }
-  try {
-    fromBinary(schema, bytes);
-    return true;
-  } catch {
-    return false;
-  }
+  return true;
 }
 
-function isOneFrame(body: Buffer): boolean {
-  return body.length >= frameHead && (body[0] ?? 2) <= 1 && body.readUInt32BE(1) === body.length - frameHead;
+/** Undefined: the library says why not. */
+async function expanded(bytes: Buffer, encoding: unknown, limit: number): Promise<Buffer | undefined> {
+  if (encoding !== 'gzip' && encoding !== 'br') return undefined;
+  return expand[encoding](bytes, { maxOutputLength: limit }).catch(() => undefined);
+}
+
+/** Those that are there whole. */
+function framesOf(body: Buffer): { compressed: boolean; bytes: Buffer }[] {
+  const frames: { compressed: boolean; bytes: Buffer }[] = [];
+  for (let at = 0; at + frameHead <= body.length; ) {
+    const end = at + frameHead + body.readUInt32BE(at + 1);
+    if (end > body.length) break;
+    frames.push({ compressed: ((body[at] ?? 0) & 1) === 1, bytes: body.subarray(at + frameHead, end) });
+    at = end;
+  }
+  return frames;
 }
 
 /** Headers of which the library's errors quote the value, and what they may be. */
