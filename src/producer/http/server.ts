@@ -92,7 +92,9 @@ function translate(thrown: Error & { code?: string; statusCode?: number }): Pass
   if (thrown.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PassferryError('body_too_large');
   if (thrown.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new PassferryError('media_type_unsupported');
   // Whoever sent it has gone; nobody reads this.
-  if (thrown.code === 'ECONNRESET' && thrown.message === 'aborted') return new PassferryError('body_not_json');
+  const gone =
+    thrown.code === 'ERR_STREAM_PREMATURE_CLOSE' || (thrown.code === 'ECONNRESET' && thrown.message === 'aborted');
+  if (gone) return new PassferryError('body_not_json');
   if (thrown.statusCode && thrown.statusCode < 500) return new PassferryError('body_not_json');
   return new PassferryError('internal', { cause: thrown });
 }
