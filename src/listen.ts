@@ -54,6 +54,8 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
       inFlight -= 1;
       if (inFlight === 0) onIdle();
     });
+    // What was answered unread is let go: over HTTP/2 it would keep its stream and the window of all others.
+    response.once('finish', () => request.resume());
     listener(request, response);
   };
   const http1 = http.createServer(

@@ -12,7 +12,7 @@ export type StoredEpoch =
   | { kind: 'none'; stored: '' };
 
 /** Begins the reason of the holds that a lost ledger leaves. */
-export const ledgerLost = 'ledger_lost';
+const ledgerLost = 'ledger_lost';
 
 const whatToDo =
   'Redis was wiped or restored from an older copy, or its epoch was forged. Jobs that were accepted may be missing, and old ones may be back. Read docs/backup.md, then release this backend.';

@@ -17,8 +17,6 @@ interface QueuedJob {
 
 const longestList = 1_000;
 
-export type QuarantineDesk = ReturnType<typeof createQuarantineDesk>;
-
 /** What a person does with jobs that crashed their worker too often (P11). Errors of all: `redis_down`. */
 export function createQuarantineDesk(options: {
   ledger: Ledger;

@@ -176,7 +176,7 @@ export function epochCopies({ keys, backends, epochFile }: Kept, deadlineMs: num
 }
 
 /** A file with the number (0600), replaced in one step. Several workers may share it; the highest number stays. */
-export function fileCopy(path: string): EpochCopy {
+function fileCopy(path: string): EpochCopy {
   const read = (): number | undefined => {
     let text: string;
     try {

@@ -29,8 +29,6 @@ const longestRestartMs = 60_000;
 /** A process that lived so long did start: it was a job that ended it. */
 const livedMs = 3_000;
 
-export type Quarantine = ReturnType<typeof createQuarantine>;
-
 /** @param redis a patient connection; shared with others, not closed here. */
 export function createQuarantine(way: QuarantineWay, redis: Redis, keys: Keys, log: Log) {
   const held = createHeldJobs(redis, keys);

@@ -7,8 +7,7 @@ export function fault(input: Input, { status, head, text }: Reply): string | und
   const good = status !== undefined && status < 300;
   // Whoever sent a key is told it with every answer, as header or trailer.
   const [others, told] = [head, text].map((each) => each.replace(/^idempotency-key: .*$/gim, '')) as [string, string];
-  // Whatever somebody took for a user is told as one.
-  const rest = good ? told.replace(/"user(Id)?":"(?:[^"\\]|\\.)*"/g, '') : told;
+  const rest = good ? withoutNames(told) : told;
   const all = `${others}\n${rest}`;
   if (all.includes(hidden)) return 'what was sent is said again';
   if (others.includes(named) || (!good && (rest.includes(named) || rest.includes(reasons))))
@@ -22,6 +21,11 @@ export function fault(input: Input, { status, head, text }: Reply): string | und
     if (text.includes('HTTP/1.1 ')) return 'answered twice';
   }
   return undefined;
+}
+
+/** Whatever somebody took for a user or gave as a reason is shown as one, and a reason is logged. */
+export function withoutNames(json: string): string {
+  return json.replace(/"(user|userId|reason)":"(?:[^"\\]|\\.)*"/g, '');
 }
 
 /** What gRPC itself calls internal: a frame that says it is compressed while no compression was named. */

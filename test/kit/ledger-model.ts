@@ -120,7 +120,7 @@ export function commit(
   return recorded;
 }
 
-export function isNewer(one: ModelJob | undefined, than: ModelJob): boolean {
+function isNewer(one: ModelJob | undefined, than: ModelJob): boolean {
   return one !== undefined && one.seq > than.seq;
 }
 

@@ -30,7 +30,7 @@ export interface Person extends ModelUser {
   blind: boolean;
 }
 
-export const startLimit = 4;
+const startLimit = 4;
 const retentionMs = 600_000;
 export type World = ReturnType<typeof createWorld>;
 

@@ -72,7 +72,7 @@ export const problemSchema = name(
     .meta({ description: 'RFC 9457' }),
 );
 
-export const v1ErrorSchema = name(
+const v1ErrorSchema = name(
   'V1Error',
   z
     .object({

@@ -47,7 +47,7 @@ export function headersOf(names: string[]): Record<string, Reference> {
 }
 
 const header = (name: string, schema: z.ZodType, description: string, example: string) => {
-  return { name, in: 'header', required: false, description, schema: inline(schema), example };
+  return { name, in: 'header', required: false, description, schema: { ...inline(schema), examples: [example] } };
 };
 
 /** Parameters that several endpoints take. */
@@ -92,5 +92,5 @@ export function pathParameter(name: string, schema: z.ZodType, example: string) 
 }
 
 export function queryParameter(name: string, schema: z.ZodType, description: string, example: string | number) {
-  return { name, in: 'query', required: false, description, schema: inline(schema), example };
+  return { name, in: 'query', required: false, description, schema: { ...inline(schema), examples: [example] } };
 }

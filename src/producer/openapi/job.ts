@@ -12,7 +12,7 @@ const inEffect = z.boolean().meta({ description: 'The password that was sent is 
 type Ended = Extract<ToldOutcome, { result: Result }>;
 type Failed = Extract<ToldOutcome, { code: Code }>;
 
-export const outcome = name(
+const outcome = name(
   'Outcome',
   z
     .union([

@@ -50,7 +50,6 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
   const type = request.headers['content-type'] ?? '';
   // The library's own errors about JSON quote the value.
   if (/^application\/(grpc|grpc-web|grpc-web-text|connect)\+json\b/i.test(type)) {
-    request.resume();
     response.writeHead(415).end();
     return;
   }

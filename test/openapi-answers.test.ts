@@ -1,0 +1,210 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { makeJobId } from '../src/ids.ts';
+import { readJobKey } from '../src/key-files.ts';
+import { redisKeys } from '../src/keys.ts';
+import { createHolds } from '../src/ledger/holds.ts';
+import { createHeldJobs } from '../src/ledger/quarantine.ts';
+import { hashToken } from '../src/producer/callers.ts';
+import { openApiDocument } from '../src/producer/openapi/document.ts';
+import { findBrowser, visit } from './kit/browser.ts';
+import { newPassword } from './kit/conformance.ts';
+import { atEnd } from './kit/files.ts';
+import { type Document, openApi } from './kit/openapi.ts';
+import { type Passferry, type RequestOptions, startPassferry } from './kit/passferry.ts';
+import { waitFor } from './kit/wait.ts';
+
+const document: Document = JSON.parse(JSON.stringify(openApiDocument()));
+const api = openApi(document);
+const json = { 'content-type': 'application/json' };
+
+describe('real answers', () => {
+  const keys = redisKeys('passferry');
+  let pf: Passferry;
+  let redis: Redis;
+  const seen = new Map<string, Set<number>>();
+
+  beforeAll(async () => {
+    pf = await startPassferry();
+    redis = new Redis(pf.redis.url);
+    atEnd(() => redis.disconnect());
+    const file = join(pf.keysDir, 'callers.json');
+    const known = JSON.parse(readFileSync(file, 'utf8'));
+    const operator = { name: 'operator', home: 'acme', tokenSha256: hashToken('pf_op'), grants: { '*': ['operate'] } };
+    writeFileSync(file, JSON.stringify({ callers: [...known.callers, operator] }));
+  });
+
+  /** Sends, and compares status, headers and body with the document. */
+  async function ask(status: number, method: string, address: string, body?: unknown, more: RequestOptions = {}) {
+    const answer = await pf.send(method, address, body, more);
+    expect(api.differences(method, address, answer), `${method} ${address}\n${answer.text}`).toEqual([]);
+    expect(answer.status, answer.text).toBe(status);
+    const { id = '' } = api.operationOf(method, address) ?? {};
+    seen.set(id, (seen.get(id) ?? new Set()).add(status));
+    return answer;
+  }
+
+  const holds = () => createHolds(redis, keys, readJobKey(pf.keysDir));
+  const later = { headers: { prefer: 'respond-async' } };
+  const asOperator = { as: null, headers: { authorization: 'Bearer pf_op', ...json } };
+  async function person(): Promise<string> {
+    const user = randomUUID();
+    await pf.addUser('acme', user);
+    return user;
+  }
+  const short = (user: string) => `/users/${user}/password`;
+
+  it('of the v1 call are as the document says', async () => {
+    for (const path of ['/management/v1/users', '/users']) {
+      const address = `${path}/${await person()}/password`;
+      await ask(200, 'POST', address, { password: newPassword(), noChangeRequired: true });
+      await ask(200, 'POST', `${address}/_initialize`, { password: newPassword() });
+      await ask(202, 'POST', address, { password: newPassword() }, later);
+      await ask(400, 'POST', address, { password: '' });
+      await ask(400, 'POST', `${path}/${randomUUID()}/password`, { password: newPassword() });
+      await ask(401, 'POST', address, { password: newPassword() }, { as: null });
+      await ask(403, 'POST', address, { password: newPassword() }, { as: 'reader' });
+      await ask(403, 'POST', address, { password: newPassword() }, { headers: { 'x-zitadel-orgid': 'nobody' } });
+      await ask(413, 'POST', address, { password: 'x'.repeat(70_000) });
+      const key = { headers: { 'idempotency-key': randomUUID() } };
+      await ask(200, 'POST', address, { password: newPassword() }, key);
+      await ask(422, 'POST', address, { password: newPassword() }, key);
+    }
+    const globex = { as: 'reader', headers: { 'x-zitadel-orgid': 'globex' } } as const;
+    await ask(404, 'POST', short('1'), { password: newPassword() }, globex);
+    await holds().put('v1', 'test', 'test');
+    await ask(504, 'POST', short(await person()), { password: newPassword() }, { headers: { prefer: 'wait=0' } });
+    await holds().lift('v1');
+  });
+
+  it('of jobs are as the document says', async () => {
+    const user = await person();
+    await holds().put('v1', 'test', 'test');
+    const { id } = (await ask(202, 'POST', short(user), { password: newPassword() }, later)).body;
+    const { id: other } = (await ask(202, 'POST', short(await person()), { password: newPassword() }, later)).body;
+    const job = `/jobs/${id}`;
+    const isHeld = async () => (await ask(200, 'GET', job)).body.waitingFor === 'held';
+    await waitFor(isHeld, { what: 'it is held' });
+    const tag = (await pf.get(job)).headers.get('etag') ?? '';
+    await ask(304, 'GET', job, undefined, { headers: { 'if-none-match': tag } });
+    await ask(200, 'GET', job, undefined, { headers: { prefer: 'wait=0' } });
+    await ask(400, 'GET', job, undefined, { headers: { prefer: 'wait=soon' } });
+    await createHeldJobs(redis, keys).hold('acme', other);
+    await ask(200, 'GET', '/jobs?state=quarantined');
+    await ask(409, 'DELETE', `/jobs/${other}`);
+    const why = { reason: 'test' };
+    await ask(403, 'POST', `/jobs/${other}:release`, why, { headers: json });
+    await ask(200, 'POST', `/jobs/${other}:drop`, why, { as: 'admin', headers: json });
+    await ask(200, 'DELETE', job);
+    await ask(200, 'DELETE', job);
+    await holds().lift('v1');
+
+    const failed = (await ask(202, 'POST', short(randomUUID()), { password: newPassword() }, later)).body.id;
+    await pf.done(failed);
+    await ask(200, 'GET', `/jobs/${failed}`);
+    await ask(409, 'DELETE', `/jobs/${failed}`);
+    await ask(200, 'GET', '/jobs?state=failed&limit=1');
+    await ask(200, 'GET', `/jobs?user=${user}`);
+    await ask(400, 'GET', '/jobs?state=waiting');
+    await ask(400, 'GET', '/jobs?state=failed&cursor=x');
+    await ask(404, 'GET', '/jobs?org=other');
+    await ask(403, 'POST', `/jobs/${failed}:retry`, undefined, { as: 'reader' });
+    await ask(200, 'POST', `/jobs/${failed}:retry`);
+    await pf.done(failed);
+    await ask(200, 'POST', '/jobs:retry', { reason: 'COMMAND-G8dh3', limit: 1 }, { headers: json });
+    await ask(400, 'POST', '/jobs:retry', { limit: 0 }, { headers: json });
+    await pf.done(failed);
+    await ask(400, 'POST', `/jobs/${failed}:drop`, {}, { headers: json });
+    await ask(400, 'POST', `/jobs/${failed}:release`, why, { as: 'admin', headers: json });
+    await ask(200, 'POST', `/jobs/${failed}:drop`, why, { headers: json });
+    await ask(404, 'GET', '/jobs/j0-00000000000000000000000000000000');
+    await ask(410, 'GET', `/jobs/${makeJobId(readJobKey(pf.keysDir).current, 'acme')}`);
+    await ask(401, 'GET', job, undefined, { as: null });
+  });
+
+  it('of released jobs are as the document says', async () => {
+    await holds().put('v1', 'test', 'test');
+    const { id } = (await ask(202, 'POST', short(await person()), { password: newPassword() }, later)).body;
+    await waitFor(async () => (await pf.get(`/jobs/${id}`)).body.waitingFor === 'held', { what: 'it is held' });
+    await createHeldJobs(redis, keys).hold('acme', id);
+    await ask(200, 'POST', `/jobs/${id}:release`, { reason: 'test' }, { as: 'admin', headers: json });
+    await holds().lift('v1');
+  });
+
+  it('of lists of requests are as the document says', async () => {
+    const good = { user: await person(), password: newPassword(), idempotencyKey: randomUUID() };
+    const bad = { user: await person(), password: 'x'.repeat(80) };
+    await ask(202, 'POST', '/jobs', { jobs: [good, bad, { ...good, org: 'nobody' }] }, { headers: json });
+    await ask(422, 'POST', '/jobs', { jobs: [bad] }, { headers: json });
+    await ask(400, 'POST', '/jobs', { jobs: [] }, { headers: json });
+    await ask(400, 'POST', '/jobs', '{', { headers: json });
+    await ask(415, 'POST', '/jobs', 'x', { headers: { 'content-type': 'text/plain' } });
+    await ask(401, 'POST', '/jobs', { jobs: [good] }, { as: null, headers: json });
+  });
+
+  it('of imports are as the document says', async () => {
+    const csv = { headers: { 'content-type': 'text/csv' } };
+    const lines = ['userId,password', `${await person()},${newPassword()}`, `${randomUUID()},${newPassword()}`, ',x'];
+    const { id } = (await ask(202, 'POST', '/imports', `${lines.join('\n')}\n`, csv)).body;
+    const completed = async () => (await ask(200, 'GET', `/imports/${id}`)).body.state === 'completed';
+    await waitFor(completed, { what: 'the import is completed' });
+    expect((await ask(200, 'GET', `/imports/${id}/rejects`)).text.trim().split('\n')).toHaveLength(2);
+    await ask(400, 'POST', '/imports', '', csv);
+    await ask(415, 'POST', '/imports', 'x', { headers: { 'content-type': 'text/html' } });
+    await ask(403, 'POST', '/imports', 'userId,password\n', { as: 'reader', ...csv });
+    await ask(404, 'GET', '/imports/r0-0123456789abcdefghjkmnpqrs');
+    await ask(404, 'GET', '/imports/r0-0123456789abcdefghjkmnpqrs/rejects');
+  });
+
+  it('of holds are as the document says', async () => {
+    await ask(200, 'PUT', '/holds/v2', { reason: 'test' }, asOperator);
+    await ask(200, 'GET', '/holds', undefined, asOperator);
+    await ask(400, 'PUT', '/holds/v2', { reason: '' }, asOperator);
+    await ask(404, 'PUT', '/holds/v3', { reason: 'test' }, asOperator);
+    await ask(200, 'DELETE', '/holds/v2', {}, asOperator);
+    await ask(403, 'GET', '/holds');
+  });
+
+  it('of health and documents are as the document says', async () => {
+    for (const address of ['/healthz', '/readyz', '/docs', '/docs/start.js', '/docs/swagger-ui.css']) {
+      await ask(200, 'GET', address, undefined, { as: null });
+    }
+    const served = await ask(200, 'GET', '/openapi.json', undefined, { as: null });
+    expect(served.body).toEqual(document);
+    await ask(404, 'GET', '/docs/index.html', undefined, { as: null });
+  });
+
+  it('were seen of every operation', () => {
+    const all = Object.values(document.paths as Document).flatMap((operations) =>
+      Object.values(operations as Document),
+    );
+    const unseen = all.map((each) => (each as Document).operationId).filter((id) => !seen.has(id));
+    expect(unseen).toEqual([]);
+  });
+
+  it('make a page that asks nobody else', async () => {
+    const page = await fetch(`${pf.url}/docs`);
+    const policy = page.headers.get('content-security-policy') ?? '';
+    expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self';");
+    expect(policy).not.toMatch(/unsafe|https?:|\*/);
+    const html = await page.text();
+    expect(html.match(/<script(?! src="docs\/[\w.-]+"><\/script>)|<style| style=| on\w+=|https?:/g)).toBeNull();
+    for (const [, link] of html.matchAll(/(?:src|href)="([^"]+)"/g)) {
+      expect((await fetch(new URL(link as string, page.url))).status, link).toBe(200);
+    }
+
+    const browser = findBrowser();
+    if (!browser) return console.log('no chromium here: the page was only looked at by fetch');
+    const seen = await visit(browser, `${pf.url}/docs`);
+    expect(seen.dom.match(/class="opblock-summary-path"/g)).toHaveLength(
+      Object.values(document.paths).flatMap((operations) => Object.keys(operations as object)).length,
+    );
+    expect(seen.console).toEqual([]);
+    expect(seen.requests).toContain(`${pf.url}/openapi.json`);
+    expect(seen.requests.filter((url) => new URL(url).origin !== pf.url)).toEqual([]);
+    expect(seen.screenshot.length).toBeGreaterThan(20_000);
+  }, 60_000);
+});
