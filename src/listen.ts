@@ -54,6 +54,8 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
       inFlight -= 1;
       if (inFlight === 0) onIdle();
     });
+    // What was answered unread is let go: over HTTP/2 it would keep its stream and the window of all others.
+    response.once('finish', () => request.resume());
     listener(request, response);
   };
   const http1 = http.createServer(
@@ -88,10 +90,6 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
       open += 1;
       stream.once('close', () => {
         open -= 1;
-      });
-      // What was answered unread would keep the stream, and of the window that it shares with all others.
-      stream.once('finish', () => {
-        if (!stream.destroyed && stream.state.remoteClose !== 1) stream.close(http2.constants.NGHTTP2_NO_ERROR);
       });
     });
     session.setTimeout(idleMs, () => {
