@@ -350,6 +350,3 @@ export function inputs(ids: KnownIds): fc.Arbitrary<Input> {
     { weight: 4, arbitrary: h2Junk.map((junk): Input => ({ kind: 'socket', bytes: junk, mustRefuse: false })) },
   );
 }
-
-/** Token of the last check: that it still works. */
-export const { full: fullToken } = tokens;
