@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { file, jsonBody } from './fuzz-bodies.ts';
 import { frames, h1Junk, h2Junk, protobuf, smuggled } from './fuzz-frames.ts';
-import { authorization, bytes, type Header, headers, hidden, lies, name, text, tokens } from './fuzz-words.ts';
+import { authorization, bytes, type Header, headers, hidden, lies, name, text } from './fuzz-words.ts';
 
 /** What is sent. `socket`: as it stands; `mustRefuse`: no good answer, and one at most. */
 export type Input =
