@@ -54,8 +54,6 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
       inFlight -= 1;
       if (inFlight === 0) onIdle();
     });
-    // What was answered unread is let go: over HTTP/2 it would keep its stream and the window of all others.
-    response.once('finish', () => request.resume());
     listener(request, response);
   };
   const http1 = http.createServer(
@@ -86,10 +84,19 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
     session.once('remoteSettings', () => clearTimeout(timer));
     // Also one that its peer has broken: it is told so, and Node would keep it. A call that waits is left alone.
     let open = 0;
-    session.on('stream', (stream) => {
+    session.on('stream', (stream, headers) => {
       open += 1;
       stream.once('close', () => {
         open -= 1;
+      });
+      // A body that is no part of the question, and of whose answer there is no end that could be waited for.
+      const isHead = headers[':method'] === 'HEAD';
+      if (isHead && !stream.endAfterHeaders) stream.close(http2.constants.NGHTTP2_PROTOCOL_ERROR);
+      // What was answered unread would keep the stream, and of the window that it shares with all others.
+      stream.once('wantTrailers', () => {
+        setImmediate(() => {
+          if (!stream.destroyed && !stream.readableEnded) stream.close(http2.constants.NGHTTP2_NO_ERROR);
+        });
       });
     });
     session.setTimeout(idleMs, () => {

@@ -116,6 +116,8 @@ function byHttp2(connected: () => http2.ClientHttp2Session, input: Request, port
       note(all);
     });
     stream.on('trailers', note);
+    // The answer is whole; what is left of the body is of no use.
+    stream.on('end', () => stream.close());
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
     stream.on('error', () => {});
     stream.on('close', () => {
