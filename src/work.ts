@@ -5,6 +5,7 @@ import type { Backend } from './adapters/port.ts';
 import { createV1Postgres, pgClient } from './adapters/v1-postgres/index.ts';
 import { createV1Zitadel } from './adapters/v1-zitadel/index.ts';
 import { createV2Zitadel } from './adapters/v2-zitadel/index.ts';
+import type { ZitadelOptions } from './adapters/zitadel/options.ts';
 import { allows, isZitadel, type WorkConfig } from './config.ts';
 import { credential } from './credential.ts';
 import { followJobKey, followPrivateKeys } from './key-files.ts';
@@ -27,13 +28,7 @@ export interface Backends {
 export async function openBackends(config: WorkConfig): Promise<Backends> {
   const backends: Backends = {};
   if (config.PASSFERRY_V1_URL && isZitadel(config.PASSFERRY_V1_URL)) {
-    const { PASSFERRY_V1_TOKEN_FILE: file, PASSFERRY_V1_TOKEN: value } = config;
-    backends.v1 = createV1Zitadel({
-      url: config.PASSFERRY_V1_URL,
-      credential: credential(file ? { file } : { value: value as string }),
-      deadlineMs: config.PASSFERRY_V2_DEADLINE,
-      allowPlaintext: allows(config, 'v1'),
-    });
+    backends.v1 = createV1Zitadel(zitadelOf(config, 'V1', config.PASSFERRY_V1_URL));
   } else if (config.PASSFERRY_V1_URL) {
     const v1 = await createV1Postgres({
       sql: pgClient(config.PASSFERRY_V1_URL),
@@ -42,16 +37,19 @@ export async function openBackends(config: WorkConfig): Promise<Backends> {
     if (config.PASSFERRY_V1_MIGRATE === 'true') await v1.migrate();
     backends.v1 = v1;
   }
-  if (config.PASSFERRY_V2_URL) {
-    const { PASSFERRY_V2_TOKEN_FILE: file, PASSFERRY_V2_TOKEN: value } = config;
-    backends.v2 = createV2Zitadel({
-      url: config.PASSFERRY_V2_URL,
-      credential: credential(file ? { file } : { value: value as string }),
-      deadlineMs: config.PASSFERRY_V2_DEADLINE,
-      allowPlaintext: allows(config, 'v2'),
-    });
-  }
+  if (config.PASSFERRY_V2_URL) backends.v2 = createV2Zitadel(zitadelOf(config, 'V2', config.PASSFERRY_V2_URL));
   return backends;
+}
+
+/** One deadline for both: workers measure their leases by it. */
+function zitadelOf(config: WorkConfig, name: 'V1' | 'V2', url: string): ZitadelOptions {
+  const file = config[`PASSFERRY_${name}_TOKEN_FILE`];
+  return {
+    url,
+    credential: credential(file ? { file } : { value: config[`PASSFERRY_${name}_TOKEN`] as string }),
+    deadlineMs: config.PASSFERRY_V2_DEADLINE,
+    allowPlaintext: allows(config, name === 'V1' ? 'v1' : 'v2'),
+  };
 }
 
 /**

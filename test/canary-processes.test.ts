@@ -16,6 +16,7 @@ import { bytes, encodings, find, makeCanary, readRedis, runSet } from './kit/can
 import { atEnd, tempDir } from './kit/files.ts';
 import { startPostgres } from './kit/postgres.ts';
 import { startRedis } from './kit/redis.ts';
+import { rpcClients } from './kit/rpc-clients.ts';
 import { waitFor } from './kit/wait.ts';
 import { debugging, spawnWatched, watchedPlaces } from './kit/watching.ts';
 
@@ -38,7 +39,7 @@ const redisPlaces = ['keys and values', 'streams', 'slow log', 'append-only file
 const otherPlaces = ['log of PostgreSQL', 'rows of PostgreSQL', 'output of set', 'answers'];
 /** place → what was found there, as bytes in a text. */
 const places: Record<string, string> = {};
-const statuses: Record<string, number> = {};
+const statuses: Record<string, number | string> = {};
 
 beforeAll(async () => {
   const slowLog = ['--slowlog-log-slower-than', '0', '--slowlog-max-len', '100000', '--rdbcompression', 'no'];
@@ -147,6 +148,27 @@ beforeAll(async () => {
     const completed = async () => (await send('GET', `/imports/${run.body.id}`)).body.state === 'completed';
     await waitFor(completed, { what: 'the import to complete', timeoutMs: long });
   }
+  // Every other protocol, good and refused, and many at once.
+  for (const client of rpcClients) {
+    const call = async (userId: string, plain: string) => {
+      const told = await client.set(url, { userId, password: plain }, { token });
+      answers.push(
+        `${JSON.stringify(told, (_, v) => (typeof v === 'bigint' ? String(v) : v))} ${[...told.headers].join()}`,
+      );
+      return told.code;
+    };
+    const codes = [await call(await addUser('acme'), password), await call('nobody', password)];
+    statuses[client.name] = [...codes, await call('x', password.repeat(9))].join();
+  }
+  const rpcPath = '/zitadel.management.v1.ManagementService/SetHumanPassword';
+  const cutShort = `{"userId":"x","password":${JSON.stringify(password)},`;
+  statuses['Connect, not JSON'] = (
+    await send('POST', rpcPath, cutShort, { 'content-type': 'application/json' })
+  ).status;
+  const jobs = [await addUser('acme'), await addUser('acme'), 'nobody', ''].map((user) => ({ user, password }));
+  const batch = await send('POST', '/jobs', JSON.stringify({ jobs }), { 'content-type': 'application/json' });
+  statuses.batch = batch.status;
+  for (const { id } of batch.body.jobs) if (id) await done(id);
   const cli = { PASSFERRY_URL: url, PASSFERRY_TOKEN: token, ...debugging };
   const printed = [await runSet(await addUser('acme'), password, cli), await runSet('nobody', password, cli)];
   places['output of set'] = printed.map((each) => each.printed).join('\n');
@@ -251,6 +273,8 @@ beforeAll(async () => {
 it('what was provoked came true', () => {
   expect(statuses).toEqual({
     ...{ v1: 200, v2: 200, unknown: 400, 'not JSON': 400, 'too long': 400, 'too large': 413 },
+    ...Object.fromEntries(rpcClients.map(({ name }) => [name, '0,9,3'])),
+    ...{ 'Connect, not JSON': 400, batch: 202 },
     ...{ OOM: 503, READONLY: 503, WRONGTYPE: 503 },
   });
   for (const text of ['job put off', 'ioredis:', 'HTTP2 ', 'NET ']) expect(places['work: output']).toContain(text);

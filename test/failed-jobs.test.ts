@@ -145,6 +145,22 @@ describe.each(orgs)('a failed job in %s', (org) => {
     expect(audit).toContainEqual(expect.objectContaining({ jobId: other.id, by: 'admin', overwriteNewer: true }));
   });
 
+  it('is found under its idempotency key for as long as the retried job is known', async () => {
+    const [user, password, key] = [randomUUID(), newPassword(), randomUUID()];
+    const named = { headers: { ...later.headers, 'idempotency-key': key } };
+    const job = await fail(org, user, password, named);
+    const stored = (await redis.hget(keys.job(job.id), 'key')) as string;
+    await redis.pexpire(stored, 60_000);
+    await redis.pexpire(keys.job(job.id), 60_000);
+    await repair(org, user);
+    expect((await retry(job.id)).status).toBe(200);
+    expect(await redis.pttl(stored)).toBeGreaterThan(7 * 86_400_000);
+    expect(await pf.done(job.id)).toMatchObject({ outcome: { result: 'set' } });
+    const again = await pf.set(org, user, password, named);
+    expect(again.headers.get('passferry-job')).toBe(job.id);
+    expect(again.headers.get('idempotency-replayed')).toBe('true');
+  });
+
   it('that ended expired is retried under a new expiry', async () => {
     const [user, password] = [randomUUID(), newPassword()];
     const headers = { prefer: 'respond-async', 'passferry-expires-in': '1' };

@@ -157,7 +157,14 @@ redis.call('HDEL', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt', 'waitingFor')
 redis.call('HSET', KEYS[1], 'expiresAt', ARGV[5], 'reopenedBy', ARGV[6], 'starts', '0')
 redis.call('HINCRBY', KEYS[1], 'reopened', 1)
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'overwriteNewerBy', ARGV[7]) end
-if redis.call('PTTL', KEYS[1]) < kept then redis.call('PEXPIRE', KEYS[1], text(kept)) end
+local function keep(key)
+  local ttl = redis.call('PTTL', key)
+  if ttl >= 0 and ttl < kept then redis.call('PEXPIRE', key, text(kept)) end
+end
+keep(KEYS[1])
+-- Its idempotency key lives as long as it does, unless that names another job by now.
+local named = redis.call('HGET', KEYS[1], 'key')
+if named and redis.call('GET', named) == ARGV[1] then keep(named) end
 redis.call('ZADD', KEYS[2], ARGV[5], ARGV[1])
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
@@ -170,10 +177,8 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
     redis.call('HSET', KEYS[3], 'state', 'running')
     redis.call('HDEL', KEYS[3], 'finishedAt')
   end
-  for _, key in ipairs({KEYS[3], KEYS[4]}) do
-    local ttl = redis.call('PTTL', key)
-    if ttl >= 0 and ttl < kept then redis.call('PEXPIRE', key, text(kept)) end
-  end
+  keep(KEYS[3])
+  keep(KEYS[4])
 end
 return 'reopened'
 `;

@@ -171,7 +171,7 @@ local now = math.floor(us / 1000)
 local expires = now + tonumber(ARGV[6])
 redis.call('SET', KEYS[3], seq)
 redis.call('HSET', KEYS[2], 'caller', ARGV[3], 'org', ARGV[4], 'user', ARGV[5], 'seq', seq, 'acceptedAt', text(now),
-  'expiresAt', text(expires), 'fingerprint', ARGV[10], 'attempts', '0', 'starts', '0')
+  'expiresAt', text(expires), 'fingerprint', ARGV[10], 'key', KEYS[1], 'attempts', '0', 'starts', '0')
 if misses ~= '0' then redis.call('HSET', KEYS[2], 'mismatches', misses) end
 local ttl = tonumber(ARGV[6]) + tonumber(ARGV[7]) + 86400000
 redis.call('PEXPIRE', KEYS[2], ttl)

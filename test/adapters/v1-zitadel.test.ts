@@ -4,6 +4,7 @@ import { credential } from '../../src/credential.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { Secret } from '../../src/secret.ts';
 import { changeOf, errorOf, testBackend } from '../kit/conformance.ts';
+import { zitadelFixture } from '../kit/zitadel-fixture.ts';
 
 const signal = new AbortController().signal;
 const start = () =>
@@ -23,18 +24,7 @@ testBackend(
     const box = await start();
     const backend = createV1Zitadel({ url: box.url, credential: credential({ value: 'root' }) });
     return {
-      backend,
-      async addUser({ id, org, state = 'active', password, isMachine }) {
-        if (state === 'deleted') throw new Error('the sandbox keeps no deleted users');
-        await box.addUser({
-          id,
-          org,
-          userName: id,
-          state,
-          ...(password !== undefined && { password }),
-          ...(isMachine !== undefined && { machine: isMachine }),
-        });
-      },
+      ...zitadelFixture(box, backend),
       async foreignChange(org, user, password) {
         const response = await fetch(`${box.url}/management/v1/users/${user}/password`, {
           method: 'POST',
@@ -42,11 +32,6 @@ testBackend(
           body: JSON.stringify({ password }),
         });
         expect(response.status).toBe(200);
-      },
-      effects: async (user) => box.users.get(user)?.changes.filter(({ by }) => by === 'ferry').length ?? 0,
-      async close() {
-        await backend.close();
-        await box.close();
       },
     };
   },

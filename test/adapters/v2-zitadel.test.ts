@@ -22,6 +22,7 @@ import { errorFromZitadel } from '../../src/zitadel-ids.ts';
 import { changeOf, errorOf, testBackend } from '../kit/conformance.ts';
 import { tempDir } from '../kit/files.ts';
 import { waitFor } from '../kit/wait.ts';
+import { zitadelFixture } from '../kit/zitadel-fixture.ts';
 
 const canary = 'Canary-Wing-7!';
 const old = 'Zebra-Crossing-7';
@@ -383,25 +384,14 @@ testBackend(
     const box = await startSandbox({ ...options, users: [] });
     const v2 = createV2Zitadel({ url: box.url, credential: credential({ value: 'root' }) });
     return {
-      backend: {
+      ...zitadelFixture(box, {
         ...v2,
         async setPassword(made, stop) {
           const user = await v2.readUser(made.org, made.user, stop);
           if (user.org !== made.org) throw errorFromZitadel({ grpcCode: 9, id: 'COMMAND-G8dh3' });
           return v2.setPassword(made, stop);
         },
-      },
-      async addUser({ id, org, state = 'active', password, isMachine }) {
-        if (state === 'deleted') throw new Error('the sandbox keeps no deleted users');
-        await box.addUser({
-          id,
-          org,
-          userName: id,
-          state,
-          ...(password !== undefined && { password }),
-          ...(isMachine !== undefined && { machine: isMachine }),
-        });
-      },
+      }),
       async foreignChange(_org, user, password) {
         const response = await fetch(`${box.url}/v2/users/${user}/password`, {
           method: 'POST',
@@ -409,11 +399,6 @@ testBackend(
           body: JSON.stringify({ newPassword: { password } }),
         });
         expect(response.status).toBe(200);
-      },
-      effects: async (user) => box.users.get(user)?.changes.filter(({ by }) => by === 'ferry').length ?? 0,
-      async close() {
-        await v2.close();
-        await box.close();
       },
     };
   },
