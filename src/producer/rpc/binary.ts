@@ -3,7 +3,8 @@ import { promisify } from 'node:util';
 import { brotliDecompress, gunzip } from 'node:zlib';
 import { type DescMessage, fromBinary } from '@bufbuild/protobuf';
 
-const expand = { gzip: promisify(gunzip), br: promisify(brotliDecompress) };
+/** Encodings of a body that are taken. */
+export const expand = { gzip: promisify(gunzip), br: promisify(brotliDecompress) };
 const frameHead = 5;
 
 /**

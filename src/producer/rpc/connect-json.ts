@@ -1,15 +1,12 @@
 import type { IncomingMessage } from 'node:http';
-import { promisify } from 'node:util';
-import { brotliDecompress, gunzip } from 'node:zlib';
 import { type DescMessage, fromJsonString, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { createContextKey } from '@connectrpc/connect';
 import { PassferryError } from '../../errors.ts';
 import { checkTypes } from '../validate.ts';
+import { expand } from './binary.ts';
 
 /** What is wrong with the JSON of a Connect call: the call itself says so, where the order of the contract has it. */
 export const refusedJson = createContextKey<PassferryError | undefined>(undefined);
-
-const expand = { gzip: promisify(gunzip), br: promisify(brotliDecompress) };
 
 /**
  * Body of a Connect call in JSON. Read here because the library's own errors about JSON quote it. `limit` in bytes, also
