@@ -44,6 +44,16 @@ it('refuses a message over 64 KiB', async () => {
 it.each([
   ['an authority that is none', { host: 'a b:c' }, '{}'],
   ['bytes that are no protobuf', { 'content-type': 'application/proto' }, '\xff\xff\xff'],
+  [
+    'bytes that are not compressed as they say',
+    { 'content-type': 'application/proto', 'content-encoding': 'br' },
+    '\0',
+  ],
+  [
+    'a frame nested too deep, and more after it',
+    { 'content-type': 'application/grpc' },
+    `\0\0\0\xea\x60${'#'.repeat(70_000)}`,
+  ],
   ['a compression that is none', { 'content-type': 'application/grpc', 'grpc-encoding': 'x' }, '\x01\0\0\0\x01a'],
   ['a frame that is cut', { 'content-type': 'application/grpc-web' }, '\0\0\0\0\x09a'],
   ['bytes that are not UTF-8', { 'content-type': 'application/proto' }, '\x0a\x01a\x12\x02\xc3\x28'],

@@ -4,13 +4,16 @@ import { hidden, named, told as reasons } from './fuzz-words.ts';
 
 /** What is wrong with an answer; undefined: nothing. */
 export function fault(input: Input, { status, head, text }: Reply): string | undefined {
+  // A cancel that comes too late shows its job to whoever may see it.
+  const tooLate = status === 409 && /"job":\{"id":/.test(text);
   const good = status !== undefined && status < 300;
+  const shown = good || tooLate;
   // Whoever sent a key is told it with every answer, as header or trailer.
   const [others, told] = [head, text].map((each) => each.replace(/^idempotency-key: .*$/gim, '')) as [string, string];
-  const rest = good ? withoutNames(told) : told;
+  const rest = shown ? withoutNames(told) : told;
   const all = `${others}\n${rest}`;
   if (all.includes(hidden)) return 'what was sent is said again';
-  if (others.includes(named) || (!good && (rest.includes(named) || rest.includes(reasons))))
+  if (others.includes(named) || (!shown && (rest.includes(named) || rest.includes(reasons))))
     return 'a name is said again';
   if (/node_modules|\bat [^\n]*\.[jt]s:\d+/.test(all)) return 'a stack is shown';
   if (failedInside(status, head, text)) return 'failed inside';

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip } from 'node:zlib';
 import { type DescMessage, fromBinary } from '@bufbuild/protobuf';
@@ -25,18 +25,26 @@ export async function readBinary(
     size += chunk.length;
   }
   const body = Buffer.concat(chunks);
-  return { body, readable: size > limit + frameHead || (await canDecode(body, request, schema, limit)) };
+  const framed = /^application\/grpc/i.test(request.headers['content-type'] ?? '');
+  // Of frames the first may be whole though all together are too much.
+  const tooLarge = !framed && size > limit + frameHead;
+  return { body, readable: tooLarge || (await canDecode(body, framed, request.headers, schema, limit)) };
 }
 
-async function canDecode(body: Buffer, { headers }: IncomingMessage, schema: DescMessage, limit: number) {
-  const framed = /^application\/grpc/i.test(headers['content-type'] ?? '');
+async function canDecode(
+  body: Buffer,
+  framed: boolean,
+  headers: IncomingHttpHeaders,
+  schema: DescMessage,
+  limit: number,
+): Promise<boolean> {
   const encoding = framed ? headers['grpc-encoding'] : headers['content-encoding'];
   const parts = framed
     ? framesOf(body)
     : [{ compressed: encoding !== undefined && encoding !== 'identity', bytes: body }];
   for (const { compressed, bytes } of parts) {
-    const plain = compressed ? await expanded(bytes, encoding, limit) : bytes;
     try {
+      const plain = compressed ? await expanded(bytes, encoding, limit) : bytes;
       if (plain) fromBinary(schema, plain);
     } catch {
       return false;
@@ -45,10 +53,13 @@ async function canDecode(body: Buffer, { headers }: IncomingMessage, schema: Des
   return true;
 }
 
-/** Undefined: the library says why not. */
+/** Undefined: the library says why not (an encoding that is not known, more than the limit). Throws on what is no such encoding. */
 async function expanded(bytes: Buffer, encoding: unknown, limit: number): Promise<Buffer | undefined> {
   if (encoding !== 'gzip' && encoding !== 'br') return undefined;
-  return expand[encoding](bytes, { maxOutputLength: limit }).catch(() => undefined);
+  return expand[encoding](bytes, { maxOutputLength: limit }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ERR_BUFFER_TOO_LARGE') return undefined;
+    throw error;
+  });
 }
 
 /** Those that are there whole. */

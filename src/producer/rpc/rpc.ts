@@ -61,7 +61,10 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
     universal.body = 'refused' in decoded ? {} : decoded.json;
   } else if (request.method === 'POST') {
     const { body, readable } = await readBinary(request, handler.method.input, messageLimit);
-    if (!readable) values.set(refusedJson, new PassferryError('body_not_protobuf'));
+    if (!readable) {
+      values.set(refusedJson, new PassferryError('body_not_protobuf'));
+      universal.header.delete('content-encoding');
+    }
     universal.body = bytesOf(readable ? body : emptyLike(type));
   }
   withoutQuotes(universal.header);
