@@ -100,6 +100,7 @@ async function compare(seconds: number, rounds: number): Promise<void> {
     PASSFERRY_NAMESPACE: namespace,
     PASSFERRY_LISTEN: '127.0.0.1:0',
     PASSFERRY_CALLERS_FILE: callersFile,
+    PASSFERRY_CALLER_RATE: 'off',
     UV_THREADPOOL_SIZE: String(availableParallelism() + 2),
   });
   const bare = spawnNode(['bench/accept.ts', '--bare', world.redis.url]);

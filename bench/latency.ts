@@ -38,6 +38,7 @@ const serving = spawnNode(['src/cli/main.ts', 'serve'], {
   PASSFERRY_STAGES: JSON.stringify({ default: 'v2', organizations: {} }),
   PASSFERRY_LISTEN: '127.0.0.1:0',
   PASSFERRY_CALLERS_FILE: callersFile,
+  PASSFERRY_CALLER_RATE: 'off',
 });
 const { url } = JSON.parse(await serving.waitForLine(/"serving"/, 60_000)) as { url: string };
 const v2 = createClient(UserService, createGrpcTransport({ baseUrl: world.sandbox.url }));

@@ -87,6 +87,7 @@ export async function startWorld({ users, seed, workers }: { users: number; seed
     PASSFERRY_REDIS_URL: network.urls.producerRedis,
     PASSFERRY_LISTEN: '127.0.0.1:0',
     PASSFERRY_CALLERS_FILE: callers,
+    PASSFERRY_CALLER_RATE: 'off',
   });
   const served = JSON.parse(await serve.waitForLine(/"serving"/, 60_000)).url as string;
   const url = await network.callers(served);

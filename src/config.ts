@@ -1,6 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { parseNetwork } from './client-address.ts';
 import { PassferryError } from './errors.ts';
+import { auditDefaults } from './ledger/audit.ts';
+import { defaultOrgLimit } from './ledger/load.ts';
+import { isAllowEntry } from './outgoing.ts';
+import { parseQuota, quotaForm } from './quota.ts';
 
 /** Reads the environment once, at an entry, into a frozen value; every problem is reported together, no value is echoed. */
 
@@ -19,6 +24,13 @@ const count = (min: number, max: number) =>
     .regex(/^\d+$/, 'must be a whole number')
     .transform(Number)
     .refine((n) => n >= min && n <= max, `must lie between ${min} and ${max}`);
+
+const quota = z.string().transform((text, ctx) => {
+  const parsed = parseQuota(text);
+  if (parsed !== undefined) return parsed;
+  ctx.addIssue({ code: 'custom', message: quotaForm });
+  return z.NEVER;
+});
 
 const address = z
   .string()
@@ -56,7 +68,7 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ''),
 );
 
-const insecureNames = ['redis', 'sql', 'v1', 'v2', 'listen', 'durability'] as const;
+const insecureNames = ['redis', 'sql', 'v1', 'v2', 'oidc', 'listen', 'admin', 'durability'] as const;
 
 const common = {
   PASSFERRY_REDIS_URL: url('redis:', 'rediss:'),
@@ -69,6 +81,12 @@ const common = {
   PASSFERRY_STAGES: z
     .union([stage.transform((name) => ({ default: name, organizations: {} })), json(stagesSchema)])
     .default({ default: 'v1', organizations: {} }),
+  /** Where webhooks may lead although it is not public, or not https. */
+  PASSFERRY_WEBHOOK_ALLOW: list
+    .refine((entries) => entries.every(isAllowEntry), { message: 'takes hosts, addresses and CIDRs' })
+    .default([]),
+  /** Numbers for Prometheus, without a token. */
+  PASSFERRY_ADMIN_LISTEN: address.optional(),
   PASSFERRY_LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info'),
   PASSFERRY_ALLOW_INSECURE: list
     .refine((names) => names.every((name) => (insecureNames as readonly string[]).includes(name)), {
@@ -83,7 +101,44 @@ const serveSchema = z.object({
   PASSFERRY_TLS_CERT_FILE: z.string().min(1).optional(),
   PASSFERRY_TLS_KEY_FILE: z.string().min(1).optional(),
   PASSFERRY_CALLERS_FILE: z.string().min(1),
+  PASSFERRY_OIDC_ISSUER: url('http:', 'https:').optional(),
+  PASSFERRY_OIDC_AUDIENCE: z.string().min(1).optional(),
+  PASSFERRY_OIDC_MAPPING_FILE: z.string().min(1).optional(),
+  PASSFERRY_OIDC_CLIENT_ID: z.string().min(1).optional(),
+  PASSFERRY_OIDC_CLIENT_SECRET_FILE: z.string().min(1).optional(),
+  PASSFERRY_OIDC_ALGORITHMS: list
+    .refine(
+      (names) => names.length > 0 && names.every((name) => /^((RS|PS|ES)(256|384|512)|EdDSA|Ed25519)$/.test(name)),
+      {
+        message: 'takes asymmetric algorithms: RS256, PS256, ES256 (and 384, 512), EdDSA, Ed25519',
+      },
+    )
+    .default(['RS256', 'ES256', 'EdDSA', 'PS256']),
+  PASSFERRY_OIDC_LEEWAY: duration
+    .refine((ms) => ms <= 5 * units.m, { message: 'must be at most 5m' })
+    .default(30 * units.s),
+  PASSFERRY_OIDC_CACHE: duration.refine((ms) => ms <= units.h, { message: 'must be at most 1h' }).default(30 * units.s),
   PASSFERRY_WAIT: duration.default(25 * units.s),
+  PASSFERRY_AUDIT_RETENTION: duration.default(auditDefaults.retentionMs),
+  PASSFERRY_AUDIT_MAX: count(100, 100_000_000).default(auditDefaults.max),
+  PASSFERRY_STREAMS_PER_CALLER: count(1, 1_000_000).default(100),
+  PASSFERRY_CALLER_RATE: quota.default({ count: 1_000, seconds: 5 }),
+  PASSFERRY_CALLER_CONCURRENCY: count(1, 100_000).default(2_500),
+  PASSFERRY_AUTH_FAILURES: quota.default({ count: 30, seconds: 60 }),
+  PASSFERRY_MAX_CONNECTIONS: count(1, 1_000_000).default(10_000),
+  PASSFERRY_TRUST_PROXY: list
+    .transform((entries) => entries.map(parseNetwork))
+    .refine((networks) => networks.every((each) => each !== undefined), { message: 'takes addresses and CIDRs' })
+    .transform((networks) => networks.filter((each) => each !== undefined))
+    .default([]),
+  PASSFERRY_TRUST_PROXY_HEADER: z.enum(['x-forwarded-for', 'forwarded']).default('x-forwarded-for'),
+  PASSFERRY_CORS_ORIGINS: list
+    .refine((origins) => origins.every((each) => URL.canParse(each) && new URL(each).origin === each), {
+      message: 'takes exact origins such as https://app.example.com, without a path',
+    })
+    .default([]),
+  PASSFERRY_ORG_MAX_WAITING: count(1, 10_000_000).default(defaultOrgLimit.jobs),
+  PASSFERRY_ORG_MAX_BYTES: count(1_000_000, Number.MAX_SAFE_INTEGER).default(defaultOrgLimit.bytes),
 });
 
 const workSchema = z.object({
@@ -102,6 +157,10 @@ const workSchema = z.object({
   PASSFERRY_V2_DEADLINE: duration.default(20 * units.s),
   PASSFERRY_V2_SETTLE: duration.default(10 * units.s),
   PASSFERRY_PROTECTED_USERS: list.optional(),
+  PASSFERRY_PROTECTED_ROLES: list
+    .refine((names) => names.length > 0, { message: 'must name roles, or none' })
+    .transform((names) => (names.length === 1 && names[0] === 'none' ? [] : names))
+    .optional(),
   PASSFERRY_HEALTH_LISTEN: address.optional(),
   PASSFERRY_FAILED_SECRETS: duration
     .refine((ms) => ms <= 30 * units.d, { message: 'must be at most 30d' })
@@ -124,9 +183,11 @@ export type InsecureName = (typeof insecureNames)[number];
 export function loadServeConfig(env: Environment): ServeConfig {
   return load(serveSchema, env, (config) => [
     ...unsafeRedis(config),
+    ...unsafeAdmin(config),
     ...(Boolean(config.PASSFERRY_TLS_CERT_FILE) === Boolean(config.PASSFERRY_TLS_KEY_FILE)
       ? []
       : ['PASSFERRY_TLS_CERT_FILE and PASSFERRY_TLS_KEY_FILE go together']),
+    ...oidcProblems(config),
     ...(isLoopback(config.PASSFERRY_LISTEN.host) || config.PASSFERRY_TLS_CERT_FILE || allows(config, 'listen')
       ? []
       : ['PASSFERRY_LISTEN is not a loopback address and this port has no TLS (allow: listen, behind a TLS proxy)']),
@@ -136,6 +197,7 @@ export function loadServeConfig(env: Environment): ServeConfig {
 export function loadWorkConfig(env: Environment): WorkConfig {
   return load(workSchema, env, (config) => [
     ...unsafeRedis(config),
+    ...unsafeAdmin(config),
     ...(config.PASSFERRY_V1_URL || config.PASSFERRY_V2_URL ? [] : ['PASSFERRY_V1_URL or PASSFERRY_V2_URL is required']),
     ...stageProblems(config as WorkConfig),
     ...(config.PASSFERRY_V2_URL && !config.PASSFERRY_V2_TOKEN && !config.PASSFERRY_V2_TOKEN_FILE
@@ -206,6 +268,8 @@ function missingFiles(given: Environment, schema: z.ZodType): string[] {
   const takes = (name: string) => name in ((schema as unknown as { shape: object }).shape ?? {});
   return [
     'PASSFERRY_CALLERS_FILE',
+    'PASSFERRY_OIDC_MAPPING_FILE',
+    'PASSFERRY_OIDC_CLIENT_SECRET_FILE',
     'PASSFERRY_KEYS_DIR',
     'PASSFERRY_TLS_CERT_FILE',
     'PASSFERRY_TLS_KEY_FILE',
@@ -214,6 +278,20 @@ function missingFiles(given: Environment, schema: z.ZodType): string[] {
   ]
     .filter((name) => takes(name) && given[name] !== undefined && !existsSync(given[name]))
     .map((name) => `${name} names something that does not exist`);
+}
+
+function oidcProblems(config: Omit<ServeConfig, 'PASSFERRY_STAGES'>): string[] {
+  const { PASSFERRY_OIDC_ISSUER: issuer, PASSFERRY_OIDC_AUDIENCE: audience } = config;
+  const { PASSFERRY_OIDC_CLIENT_ID: client, PASSFERRY_OIDC_CLIENT_SECRET_FILE: secret } = config;
+  const others = Boolean(audience || client || secret || config.PASSFERRY_OIDC_MAPPING_FILE);
+  return [
+    ...(others && !issuer ? ['PASSFERRY_OIDC_ISSUER is required with the other settings of OIDC'] : []),
+    ...(issuer && !audience ? ['PASSFERRY_OIDC_AUDIENCE is required with PASSFERRY_OIDC_ISSUER'] : []),
+    ...(Boolean(client) === Boolean(secret)
+      ? []
+      : ['PASSFERRY_OIDC_CLIENT_ID and PASSFERRY_OIDC_CLIENT_SECRET_FILE go together']),
+    ...unsafe(config, 'oidc', 'PASSFERRY_OIDC_ISSUER', issuer, (u) => u.protocol === 'http:'),
+  ];
 }
 
 function stageProblems(config: WorkConfig): string[] {
@@ -248,6 +326,16 @@ function unsafe(
   return [
     `${name} is not a loopback address and lacks TLS or a password (allow with PASSFERRY_ALLOW_INSECURE=${allow})`,
   ];
+}
+
+function unsafeAdmin(config: {
+  PASSFERRY_ADMIN_LISTEN?: { host: string; port: number } | undefined;
+  PASSFERRY_ALLOW_INSECURE: string[];
+}): string[] {
+  const { PASSFERRY_ADMIN_LISTEN: admin } = config;
+  return !admin || isLoopback(admin.host) || allows(config, 'admin')
+    ? []
+    : ['PASSFERRY_ADMIN_LISTEN is not a loopback address and this port asks for no token (allow: admin)'];
 }
 
 function isLoopback(host: string): boolean {

@@ -4,11 +4,18 @@ const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
 
 /** Crockford's base32, lower case, `length` characters of the leading bits. */
 function base32(bytes: Buffer, length: number): string {
-  let bits = 0n;
-  for (const byte of bytes) bits = (bits << 8n) | BigInt(byte);
-  const total = BigInt(bytes.length * 8);
   let text = '';
-  for (let i = 1n; i <= BigInt(length); i++) text += alphabet[Number((bits >> (total - 5n * i)) & 31n)];
+  let bits = 0;
+  let held = 0;
+  for (const byte of bytes) {
+    bits = (bits << 8) | byte;
+    held += 8;
+    while (held >= 5 && text.length < length) {
+      held -= 5;
+      text += alphabet[(bits >> held) & 31];
+    }
+    bits &= (1 << held) - 1;
+  }
   return text;
 }
 
@@ -62,6 +69,14 @@ export function isRunId(text: string): boolean {
 /** Deterministic: feeding a row again is harmless. */
 export function rowJobId(runId: string, row: number): string {
   return `${runId}-${row}`;
+}
+
+export function makeWebhookId(): string {
+  return `w0-${base32(randomBytes(17), 26)}`;
+}
+
+export function isWebhookId(text: string): boolean {
+  return /^w0-[0-9a-z]{26}$/.test(text);
 }
 
 export function makeIdempotencyKey(): string {

@@ -1,10 +1,12 @@
 /** The library: what is exported here is the only promise. */
 import { type Environment, loadWorkConfig } from './config.ts';
 import { PassferryError } from './errors.ts';
+import type { Event } from './event.ts';
 import type { JobView, Outcome } from './job.ts';
 import { followJobKey, followPublicKeys, readFingerprintKey } from './key-files.ts';
 import { redisKeys } from './keys.ts';
 import { createLog } from './log.ts';
+import { type EventsOptions, iterateEvents } from './producer/event-iterator.ts';
 import { type Accepted, createProducer as compose } from './producer/producer.ts';
 import { parseIdempotencyKey, parseSetPassword } from './producer/validate.ts';
 import { quarantineProcess } from './quarantine-process.ts';
@@ -13,7 +15,9 @@ import { openBackends, work } from './work.ts';
 import type { PassferryWorker } from './worker/options.ts';
 
 export { type Code, PassferryError } from './errors.ts';
+export type { Event, EventId, EventType, JobEvent, RunEvent } from './event.ts';
 export type { Details, JobView, Outcome, Result } from './job.ts';
+export type { EventsOptions } from './producer/event-iterator.ts';
 export type { Accepted } from './producer/producer.ts';
 export type { PassferryWorker } from './worker/options.ts';
 
@@ -46,11 +50,22 @@ export interface SetPasswordInput {
   overwriteNewer?: boolean;
 }
 
+/** A stored job. */
+export interface AcceptedJob extends Accepted {
+  /** Its outcome, or undefined after `timeoutMs`. */
+  wait(timeoutMs: number): Promise<Outcome | undefined>;
+}
+
 export interface ProducerHandle {
   /** Resolves when the job is stored. Errors: `PassferryError`; after `accept_unknown` send it again with the same key. */
-  setPassword(input: SetPasswordInput): Promise<Accepted>;
+  setPassword(input: SetPasswordInput): Promise<AcceptedJob>;
   /** The outcome, or undefined after `timeoutMs`. */
   wait(jobId: string, timeoutMs: number): Promise<Outcome | undefined>;
+  /**
+   * What ends in an organization, in order, from now on or after an event that you have. Leave it by `break` or by the signal.
+   * Errors: `events_lost` when events after `after` are kept no longer (24 h); `redis_down` when Redis is away at the beginning.
+   */
+  events(options: EventsOptions): AsyncGenerator<Event, void>;
   /** What is known of a job, or undefined after its retention. */
   job(jobId: string): Promise<JobView | undefined>;
   /** Takes back what no worker has begun; repeating is harmless. Errors: `job_unknown`, `job_begun`, `job_done`, `quarantined`. */
@@ -84,12 +99,15 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
       if (overwriteNewer && !asker.admin) throw new PassferryError('permission_missing');
       const request = parseSetPassword({ password, noChangeRequired: !changeRequired }, org, user);
       const whole = { ...request, ...(overwriteNewer && { overwriteNewer }) };
-      return producer.setPassword(asker, whole, {
+      const { repeats, ...accepted } = await producer.setPassword(asker, whole, {
         ...(idempotencyKey !== undefined && { idempotencyKey: parseIdempotencyKey(idempotencyKey) }),
         ...(expiresInMs !== undefined && { expiresInMs }),
       });
+      repeats.forget();
+      return { ...accepted, wait: (timeoutMs) => producer.wait(accepted.jobId, timeoutMs) };
     },
     wait: producer.wait,
+    events: (options) => iterateEvents(producer.events, options),
     job: producer.view,
     cancel: producer.cancel,
     close: producer.close,

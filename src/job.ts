@@ -39,6 +39,10 @@ export interface SetPasswordData {
   /** The run this row belongs to, and its number (from 1). */
   run?: string;
   row?: number;
+  /** The password of that row was known to be so then (ms since the epoch): what the user chose later stays. */
+  asOf?: number;
+  /** With `asOf`: when the run was begun. What was accepted since is part of it (ms since the epoch). */
+  runAt?: number;
   /** HMAC under the shared job key over all of the above. */
   mac: string;
 }

@@ -10,6 +10,14 @@ export interface Keys {
   readonly sequence: string;
   /** Open jobs by expiry (ms). */
   readonly open: string;
+  /** Open jobs that were asked for one by one: how much each counts, and for which organization. */
+  readonly counted: string;
+  /** What each organization has open of them: number, bytes, and the turn of its last one. */
+  readonly load: string;
+  /** The last turn in the line of rows that each organization was given. */
+  readonly rowTurns: string;
+  /** BullMQ's waiting jobs with a priority. */
+  line(queue: string): string;
   /** What happened, for whoever asks later: accepted and finished counts by kind. */
   readonly counters: string;
   job(jobId: string): string;
@@ -37,8 +45,55 @@ export interface Keys {
   repair(org: string, user: string): string;
   /** Users whose older change was made after a newer one, by the time this was seen (ms). */
   readonly inverted: string;
+  /** A webhook: where, what for, its sealed secrets; signed. */
+  webhook(id: string): string;
+  /** Ids of the webhooks of an organization. */
+  webhooks(org: string): string;
+  /** Ids of all webhooks. */
+  readonly allWebhooks: string;
+  /** The last event whose deliveries are stored; absent while there was never a webhook. */
+  readonly webhookCursor: string;
+  /** Whoever has it reads the event log for the webhooks; it ends by itself. */
+  readonly webhookTick: string;
+  /** Events that a webhook missed because too many deliveries were waiting. */
+  webhookMissed(id: string): string;
+  /** There while the receiver has asked to be left alone. */
+  webhookPause(id: string): string;
+  /** What is being sent to a webhook right now, by the time at which its place ends (ms). */
+  webhookBusy(id: string): string;
+  /** The newest deliveries of a webhook, by their last change (ms). */
+  deliveries(webhookId: string): string;
+  /** Those that have not ended, by the time of the next try (ms). */
+  deliveriesOpen(webhookId: string): string;
+  /** How far one delivery has come. */
+  delivery(id: string): string;
+  /** Workers by their last word (ms). */
+  readonly beats: string;
+  /** What a worker says of itself; signed, ends by itself. */
+  beat(id: string): string;
+  /** A table of stages, by the digest that workers name; each line signed. */
+  stages(digest: string): string;
+  /** What ended, in order, for whoever follows (a stream). */
+  readonly events: string;
+  /** What callers asked for and what became of it (a stream). */
+  readonly audit: string;
+  /** There when records were trimmed before their time. */
+  readonly auditTrimmed: string;
   run(runId: string): string;
-  runRejects(runId: string): string;
+  /** A page of a run: some hundred rows without their secrets. */
+  page(runId: string, page: number): string;
+  /** The sealed passwords of a page. */
+  pageSecret(runId: string, page: number): string;
+  /** How the rows of a page have ended, some bytes each. */
+  pageEnds(runId: string, page: number): string;
+  /** Why rows ended whose reason has no number, by row. */
+  runNotes(runId: string): string;
+  /** Runs that are not over, by the time of their first page (ms). */
+  readonly activeRuns: string;
+  /** Whoever has it feeds the pages of runs to the queue; it ends by itself. */
+  readonly feedLease: string;
+  /** The runs of an organization, by the time they were begun (ms). */
+  orgRuns(org: string): string;
 }
 
 /** @param namespace 1 to 32 of `[a-z0-9-]`; lets several installations share one Redis. */
@@ -49,6 +104,10 @@ export function redisKeys(namespace: string): Keys {
     bullPrefix: `${tag}:q`,
     sequence: `${tag}:sequence`,
     open: `${tag}:open`,
+    counted: `${tag}:counted`,
+    load: `${tag}:load`,
+    rowTurns: `${tag}:row-turns`,
+    line: (queue) => `${tag}:q:${queue}:prioritized`,
     counters: `${tag}:counters`,
     job: (jobId) => `${tag}:job:${jobId}`,
     idempotency: (digest) => `${tag}:key:${digest}`,
@@ -65,7 +124,30 @@ export function redisKeys(namespace: string): Keys {
     quarantined: (org) => `${tag}:quarantined:${encodeURIComponent(org)}`,
     repair: (org, user) => `${tag}:repair:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
     inverted: `${tag}:inverted`,
+    webhook: (id) => `${tag}:webhook:${id}`,
+    webhooks: (org) => `${tag}:webhooks:${encodeURIComponent(org)}`,
+    allWebhooks: `${tag}:all-webhooks`,
+    webhookCursor: `${tag}:webhook-cursor`,
+    webhookTick: `${tag}:webhook-tick`,
+    webhookMissed: (id) => `${tag}:webhook-missed:${id}`,
+    webhookPause: (id) => `${tag}:webhook-pause:${id}`,
+    webhookBusy: (id) => `${tag}:webhook-busy:${id}`,
+    deliveries: (webhookId) => `${tag}:deliveries:${webhookId}`,
+    deliveriesOpen: (webhookId) => `${tag}:deliveries-open:${webhookId}`,
+    delivery: (id) => `${tag}:delivery:${id}`,
+    beats: `${tag}:beats`,
+    beat: (id) => `${tag}:beat:${id}`,
+    stages: (digest) => `${tag}:stages:${digest}`,
+    events: `${tag}:events`,
+    audit: `${tag}:audit`,
+    auditTrimmed: `${tag}:audit-trimmed`,
     run: (runId) => `${tag}:run:${runId}`,
-    runRejects: (runId) => `${tag}:run-rejects:${runId}`,
+    page: (runId, page) => `${tag}:page:${runId}:${page}`,
+    pageSecret: (runId, page) => `${tag}:page-secret:${runId}:${page}`,
+    pageEnds: (runId, page) => `${tag}:page-ends:${runId}:${page}`,
+    runNotes: (runId) => `${tag}:run-notes:${runId}`,
+    activeRuns: `${tag}:active-runs`,
+    feedLease: `${tag}:feed-lease`,
+    orgRuns: (org) => `${tag}:org-runs:${encodeURIComponent(org)}`,
   };
 }

@@ -18,6 +18,10 @@ export interface ListenOptions {
   firstByteMs?: number;
   /** A connection without a request in hand is closed after so long, ms. Default 75,000. */
   idleMs?: number;
+  /** The headers of an HTTP/1.1 request must be there after so long, ms. Default 15,000. */
+  headersMs?: number;
+  /** Open connections; one more is closed unheard. Default 10,000. */
+  maxConnections?: number;
   /** How long `close` lets requests in flight finish, ms. Default 400. */
   graceMs?: number;
 }
@@ -34,18 +38,20 @@ export interface ListenHandle {
 const preface = 'PRI';
 /** Of one request's headers, bytes: both protocols. */
 const headerLimit = 16 * 1024;
-const headersMs = 15_000;
-const checkMs = 2_000;
+/** Their number. */
+const headerCount = 128;
 /** For the last bytes of an answer to leave, ms. */
 const flushMs = 50;
 /** A caller whose machine has gone without a word does not keep its connection. */
 const alive = { keepAlive: true, keepAliveInitialDelay: 60_000 };
-/** Requests at once on one HTTP/2 connection. */
+/** Requests at once on one HTTP/2 connection. Node ends one that resets them in floods, or is refused too many. */
 const streamLimit = 256;
+/** What a client may ask for before anything is read, in one of its frames. */
+const settingsLimit = 32;
 
 /** HTTP/1.1 and HTTP/2 on one port. Errors: those of listening (`EADDRINUSE` …). */
 export async function listen(options: ListenOptions, listener: Listener): Promise<ListenHandle> {
-  const { host, port, firstByteMs = 10_000, idleMs = 75_000, graceMs = 400 } = options;
+  const { host, port, firstByteMs = 10_000, idleMs = 75_000, headersMs = 15_000, graceMs = 400 } = options;
   let inFlight = 0;
   let onIdle = () => {};
   const counting: Listener = (request, response) => {
@@ -63,14 +69,24 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
       headersTimeout: headersMs,
       requestTimeout: 0,
       keepAliveTimeout: idleMs,
-      connectionsCheckingInterval: checkMs,
+      connectionsCheckingInterval: Math.min(2_000, headersMs),
     },
-    counting,
+    (request, response) => {
+      if (request.rawHeaders.length > 2 * headerCount) response.writeHead(431, { connection: 'close' }).end();
+      else counting(request, response);
+    },
   );
+  // Node would leave out what is too much.
+  http1.maxHeadersCount = 0;
   // It never listens itself, and only at this does it begin to watch its connections.
   http1.emit('listening');
   const h2 = http2.createServer(
-    { settings: { maxConcurrentStreams: streamLimit, maxHeaderListSize: headerLimit }, maxSessionMemory: 16 },
+    {
+      settings: { maxConcurrentStreams: streamLimit, maxHeaderListSize: headerLimit },
+      maxSessionMemory: 16,
+      maxHeaderListPairs: headerCount,
+      maxSettings: settingsLimit,
+    },
     counting,
   );
   const sockets = new Set<net.Socket>();
@@ -82,12 +98,20 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
     // What every client says first; until then it may have sent three bytes.
     const timer = setTimeout(() => session.destroy(), firstByteMs);
     session.once('remoteSettings', () => clearTimeout(timer));
-    // Also one that its peer has broken: it is told so, and Node would keep it. A call that waits is left alone.
+    // Whatever it says that is no request, and also one that its peer has broken: it is told so, and Node would keep it.
+    // A call that waits is left alone.
     let open = 0;
+    let idle: NodeJS.Timeout;
+    const rest = () => {
+      idle = setTimeout(() => session.destroy(), idleMs);
+    };
+    rest();
     session.on('stream', (stream, headers) => {
       open += 1;
+      clearTimeout(idle);
       stream.once('close', () => {
         open -= 1;
+        if (open === 0 && !session.destroyed) rest();
       });
       // A body that is no part of the question, and of whose answer there is no end that could be waited for.
       const isHead = headers[':method'] === 'HEAD';
@@ -99,12 +123,9 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
         });
       });
     });
-    session.setTimeout(idleMs, () => {
-      if (open === 0) session.destroy();
-      else session.setTimeout(idleMs);
-    });
     session.on('close', () => {
       clearTimeout(timer);
+      clearTimeout(idle);
       sessions.delete(session);
     });
     session.on('error', () => {});
@@ -119,6 +140,7 @@ export async function listen(options: ListenOptions, listener: Listener): Promis
   const server = options.tls
     ? tls.createServer({ ...options.tls, ...alive, ALPNProtocols: ['h2', 'http/1.1'], handshakeTimeout: firstByteMs })
     : net.createServer(alive);
+  server.maxConnections = options.maxConnections ?? 10_000;
   server.on('connection', (socket: net.Socket) => {
     const peer = peerOf(socket);
     sockets.add(socket);

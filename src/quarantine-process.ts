@@ -18,8 +18,9 @@ export function quarantineProcess(environment: Environment): QuarantineWay {
     // One job at a time: the usual pool is enough, and `work` need not start itself again to get another.
     UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? '4',
   };
-  // The port is ours.
+  // The ports are ours.
   delete env.PASSFERRY_HEALTH_LISTEN;
+  delete env.PASSFERRY_ADMIN_LISTEN;
   return {
     kind: 'process',
     start() {

@@ -62,20 +62,37 @@ const graceMs = 25 * 3_600_000;
 
 export type Sealer = (password: Secret, identity: Identity, expiresAt: number) => Promise<SealedPassword>;
 
+async function wrapNew(publicKeys: KeyPairs, jobKey: JobKey) {
+  const pair = pairsOf(publicKeys, true).find((key) => key.state === 'active');
+  if (pair?.state !== 'active') throw new PassferryError('config_invalid', { scope: 'backend' });
+  const bytes = randomBytes(32);
+  const id = randomBytes(12).toString('base64url');
+  const wrapped = await new CompactEncrypt(bytes)
+    .setProtectedHeader({ alg: 'ECDH-ES+A256KW', enc: 'A256GCM', kid: pair.kid })
+    .encrypt(await importJWK(pair.jwk, 'ECDH-ES+A256KW'));
+  return { id, bytes, wrapped: `${wrapped}~${sign(jobKey, 'data-key', [id, wrapped])}` };
+}
+
+/** A data key of a run's own, stored until the run is over: without it nothing of the run can be opened. */
+export async function makeRunKey(
+  publicKeys: KeyPairs,
+  jobKey: JobKey,
+  store: DataKeyStore,
+  expiresAt: number,
+): Promise<{ id: string; bytes: Buffer }> {
+  const { id, bytes, wrapped } = await wrapNew(publicKeys, jobKey);
+  await store.put(id, wrapped, expiresAt + graceMs);
+  return { id, bytes };
+}
+
 /** Producers hold public keys only: what they have sealed they cannot open again. */
 export function createSealer(publicKeys: KeyPairs, jobKey: JobKey, store: DataKeyStore): Sealer {
   let current: Promise<DataKey> | undefined;
 
   async function makeDataKey(): Promise<DataKey> {
-    const pair = pairsOf(publicKeys, true).find((key) => key.state === 'active');
-    if (pair?.state !== 'active') throw new PassferryError('config_invalid', { scope: 'backend' });
-    const bytes = randomBytes(32);
-    const id = randomBytes(12).toString('base64url');
-    const wrapped = await new CompactEncrypt(bytes)
-      .setProtectedHeader({ alg: 'ECDH-ES+A256KW', enc: 'A256GCM', kid: pair.kid })
-      .encrypt(await importJWK(pair.jwk, 'ECDH-ES+A256KW'));
+    const { id, bytes, wrapped } = await wrapNew(publicKeys, jobKey);
     const key: DataKey = { id, bytes, madeAt: Date.now(), keptUntil: 0 };
-    wrappedOf.set(key, `${wrapped}~${sign(jobKey, 'data-key', [id, wrapped])}`);
+    wrappedOf.set(key, wrapped);
     return key;
   }
   const wrappedOf = new WeakMap<DataKey, string>();
@@ -108,7 +125,10 @@ export function createSealer(publicKeys: KeyPairs, jobKey: JobKey, store: DataKe
   };
 }
 
-export type Opener = (sealed: SealedPassword, identity: Identity) => Promise<Secret>;
+export type Opener = ((sealed: SealedPassword, identity: Identity) => Promise<Secret>) & {
+  /** A data key, unwrapped. Errors: those of opening. */
+  keyOf(id: string): Promise<Buffer>;
+};
 
 /**
  * Opens what a producer sealed. Errors: `sealed_unreadable` (altered, truncated, or moved to another job),
@@ -148,7 +168,7 @@ export function createOpener(
     }
   }
 
-  return async ({ dataKey, sealed }, identity) => {
+  async function keyOf(dataKey: string): Promise<Buffer> {
     let unwrapped = cache.get(dataKey);
     if (!unwrapped) {
       if (cache.size >= 64) cache.delete(cache.keys().next().value as string);
@@ -159,6 +179,11 @@ export function createOpener(
     const { kid, bytes: key } = await unwrapped;
     // A pair that was destroyed since opens nothing more, whatever is remembered.
     pairOf(kid);
+    return key;
+  }
+
+  const open = async ({ dataKey, sealed }: SealedPassword, identity: Identity): Promise<Secret> => {
+    const key = await keyOf(dataKey);
     const raw = Buffer.from(sealed, 'base64url');
     if (raw.length !== 12 + paddedBytes + 16) throw new PassferryError('sealed_unreadable');
     try {
@@ -173,6 +198,7 @@ export function createOpener(
       throw new PassferryError('sealed_unreadable', { cause });
     }
   };
+  return Object.assign(open, { keyOf });
 }
 
 function aad(dataKey: string, { jobId, org, user, seq }: Identity): Buffer {

@@ -53,6 +53,7 @@ export function jobParts(data: Omit<SetPasswordData, 'mac'>) {
     data.sealed,
     data.run,
     data.row,
+    ...(data.asOf === undefined ? [] : ['asOf', data.asOf, data.runAt]),
   ];
 }
 

@@ -23,6 +23,10 @@ export type TracePoint =
   | 'repair:done'
   | 'repair:dropped'
   | 'repair:failed'
+  | 'delivery:stored'
+  | 'delivery:begun'
+  | 'delivery:sent'
+  | 'delivery:recorded'
   | 'ledger:forged'
   | 'ledger:lost';
 

@@ -6,14 +6,19 @@ import { createV1Postgres, pgClient } from './adapters/v1-postgres/index.ts';
 import { createV1Zitadel } from './adapters/v1-zitadel/index.ts';
 import { createV2Zitadel } from './adapters/v2-zitadel/index.ts';
 import type { ZitadelOptions } from './adapters/zitadel/options.ts';
+import { type Admin, startAdmin } from './admin.ts';
 import { allows, isZitadel, type WorkConfig } from './config.ts';
 import { credential } from './credential.ts';
 import { followJobKey, followPrivateKeys } from './key-files.ts';
 import { redisKeys } from './keys.ts';
 import { dataKeyStore } from './ledger/data-keys.ts';
+import { readDepths } from './ledger/queue-depth.ts';
 import type { Log } from './log.ts';
+import { type Metrics, queueMetrics, workMetrics } from './metrics.ts';
 import { connectRedis } from './redis.ts';
 import { checkDurability } from './redis-check.ts';
+import { createOutgoingCheck } from './outgoing.ts';
+import { createDeliver } from './worker/deliver.ts';
 import { createLocalHold } from './worker/hold-file.ts';
 import type { PassferryWorker } from './worker/options.ts';
 import type { QuarantineWay } from './worker/quarantine.ts';
@@ -55,12 +60,14 @@ function zitadelOf(config: WorkConfig, name: 'V1' | 'V2', url: string): ZitadelO
 /**
  * The worker process: takes jobs, holds the private key, writes the backends.
  * @param quarantine what becomes of jobs that end their process; default: held for a person.
+ * @param numbers filled with ours for a port that several parts share; default: a port of our own, when one is configured.
  */
 export async function work(
   config: WorkConfig,
   backends: Backends,
   log: Log,
   quarantine: QuarantineWay = { kind: 'none' },
+  numbers?: Metrics[],
 ): Promise<PassferryWorker> {
   const target = {
     url: config.PASSFERRY_REDIS_URL,
@@ -73,6 +80,19 @@ export async function work(
     throw error;
   });
   const localHold = createLocalHold({ file: config.PASSFERRY_HOLD_FILE, log });
+  const facts: { worker?: PassferryWorker } = {};
+  const meter = workMetrics(() => facts.worker?.progress());
+  numbers?.push(meter);
+  let admin: Admin | undefined;
+  if (!numbers && config.PASSFERRY_ADMIN_LISTEN) {
+    const ours = [meter, queueMetrics(() => readDepths(shared, keys))];
+    admin = await startAdmin(config.PASSFERRY_ADMIN_LISTEN, ours).catch((error) => {
+      localHold.close();
+      shared.disconnect();
+      throw error;
+    });
+    log.info({ url: admin.url }, 'numbers for Prometheus');
+  }
   const worker = createWorker({
     connect: () => connectRedis(target, 'worker'),
     keys,
@@ -87,19 +107,34 @@ export async function work(
     },
     stages: config.PASSFERRY_STAGES,
     ...(config.PASSFERRY_PROTECTED_USERS && { protectedUsers: new Set(config.PASSFERRY_PROTECTED_USERS) }),
+    ...(config.PASSFERRY_PROTECTED_ROLES && { protectedRoles: new Set(config.PASSFERRY_PROTECTED_ROLES) }),
     deadlineMs: config.PASSFERRY_V2_DEADLINE,
     settleMs: config.PASSFERRY_V2_SETTLE,
     localHold,
+    meter,
     ...epochFile(config, backends),
     quarantine,
     log,
   });
+  facts.worker = worker;
+  const deliver =
+    quarantine.kind === 'inside'
+      ? undefined
+      : createDeliver({
+          connect: () => connectRedis(target, 'worker'),
+          keys,
+          privateKeys: followPrivateKeys(config.PASSFERRY_KEYS_DIR),
+          jobKey: followJobKey(config.PASSFERRY_KEYS_DIR),
+          check: createOutgoingCheck(config.PASSFERRY_WEBHOOK_ALLOW),
+          log,
+        });
   const health = config.PASSFERRY_HEALTH_LISTEN ? healthServer(config.PASSFERRY_HEALTH_LISTEN, worker) : undefined;
   return {
     ...worker,
     async close() {
       health?.close();
-      await worker.close();
+      admin?.close();
+      await Promise.all([worker.close(), deliver?.close()]);
       localHold.close();
       shared.disconnect();
       await Promise.all(Object.values(backends).map((backend: Backend) => backend.close()));

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { actingOrg, authorize, type Caller, hashToken, isGranted, loadCallers } from '../src/producer/callers.ts';
 import { tempDir } from './kit/files.ts';
+import { waitFor } from './kit/wait.ts';
 
 const dir = tempDir();
 const entry = (name: string, token: string, over: object = {}) => ({
@@ -19,10 +20,11 @@ function write(callers: unknown, path = join(dir, `callers-${files++}.json`)): s
 const never = (error: unknown) => expect.unreachable(String(error));
 const load = (callers: unknown) => loadCallers(write(callers), never);
 const fails = (reason: string) => expect.objectContaining({ reason });
+const unknown = fails('AUTH-7fs1e');
 
-test('a token finds its caller, and the hash of the token stays inside', () => {
+test('a token finds its caller, and the hash of the token stays inside', async () => {
   const callers = load([entry('one', 't-1'), entry('two', 't-2')]);
-  expect(callers.authenticate('Bearer t-2')).toEqual({ name: 'two', home: 'a', grants: { a: ['set'] } });
+  expect(await callers.authenticate('Bearer t-2')).toEqual({ name: 'two', home: 'a', grants: { a: ['set'] } });
 });
 
 test.each([
@@ -37,9 +39,9 @@ test.each([
   ['bearer t-1', 'AUTH-toLo1'],
   ['Bearer t-9', 'AUTH-7fs1e'],
   [`Bearer ${hashToken('t-1')}`, 'AUTH-7fs1e'],
-])('header %j: %s', (header, reason) => {
+])('header %j: %s', async (header, reason) => {
   const callers = load([entry('one', 't-1')]);
-  expect(() => callers.authenticate(header)).toThrow(expect.objectContaining({ reason, code: 'unauthenticated' }));
+  await expect(callers.authenticate(header)).rejects.toMatchObject({ reason, code: 'unauthenticated' });
 });
 
 test.each([
@@ -62,20 +64,73 @@ test('a file that is not there is refused', () => {
   expect(() => loadCallers(join(dir, 'none.json'), never)).toThrow(fails('config_invalid'));
 });
 
-test('a changed file is read when a token is unknown; with an error in it the old callers stay', () => {
+test('a changed file is read when a token is unknown; with an error in it the old callers stay', async () => {
   const errors: unknown[] = [];
   const path = write([entry('one', 't-1')]);
   const callers = loadCallers(path, (error) => errors.push(error));
   write([entry('two', 't-22'), entry('three', 't-3')], path);
-  expect(callers.authenticate('Bearer t-22').name).toBe('two');
-  expect(() => callers.authenticate('Bearer t-1')).toThrow(fails('AUTH-7fs1e'));
+  expect((await callers.authenticate('Bearer t-22')).name).toBe('two');
+  await expect(callers.authenticate('Bearer t-1')).rejects.toEqual(unknown);
   for (const broken of ['{', undefined]) {
     if (broken) write(broken, path);
     else rmSync(path);
-    expect(() => callers.authenticate('Bearer t-9')).toThrow(fails('AUTH-7fs1e'));
-    expect(callers.authenticate('Bearer t-3').name).toBe('three');
+    await expect(callers.authenticate('Bearer t-9')).rejects.toEqual(unknown);
+    expect((await callers.authenticate('Bearer t-3')).name).toBe('three');
   }
   expect(errors).toEqual([fails('config_invalid'), fails('config_invalid')]);
+});
+
+const past = '2020-01-31T12:00:00Z';
+const future = '2090-01-31';
+
+test.each<[string, object, string[], string[]]>([
+  ['without an end', {}, ['new'], ['old']],
+  ['with an end to come', { expiresAt: future }, ['new'], []],
+  ['that has ended', { expiresAt: past }, [], ['new']],
+  ['with an old token that still counts', old(future), ['new', 'old'], []],
+  ['with an old token that has ended', old(past), ['new'], ['old']],
+  ['that has ended, with an old token to come', { ...old(future), expiresAt: past }, [], ['new', 'old']],
+])('a caller %s', async (_, over, known, gone) => {
+  const callers = load([entry('one', 'new', over)]);
+  for (const token of known) expect((await callers.authenticate(`Bearer ${token}`)).name).toBe('one');
+  for (const token of gone) await expect(callers.authenticate(`Bearer ${token}`)).rejects.toEqual(unknown);
+});
+
+function old(expiresAt: string) {
+  return { previous: [{ tokenSha256: hashToken('old'), expiresAt }] };
+}
+
+test.each(['31.12.2027', '2027-13-01', '2027-01-01 hunter22', '', 1798761600])('the end %j is refused', (expiresAt) => {
+  expect(() => load([entry('one', 't', { expiresAt })])).toThrow(fails('config_invalid'));
+  expect(() => load([entry('one', 't', { expiresAt })])).not.toThrow(/hunter22/);
+});
+
+test('the token of a caller whose end comes while we run counts no more', async () => {
+  const callers = load([entry('one', 't', { expiresAt: new Date(Date.now() + 300).toISOString() })]);
+  expect((await callers.authenticate('Bearer t')).name).toBe('one');
+  const ended = () =>
+    callers.authenticate('Bearer t').then(
+      () => false,
+      () => true,
+    );
+  await waitFor(ended, { what: 'the token ends' });
+});
+
+test('what the file does not know is asked of the issuer, what it knows is not', async () => {
+  const asked: string[] = [];
+  const issued: Caller = { name: 'oidc:i:1', home: 'a', grants: {} };
+  const callers = loadCallers(
+    write([entry('one', 't-1'), entry('two', 't-2', { expiresAt: past })]),
+    never,
+    async (token) => {
+      asked.push(token);
+      return token === 't-2' ? undefined : issued;
+    },
+  );
+  expect((await callers.authenticate('Bearer t-1')).name).toBe('one');
+  expect(await callers.authenticate('Bearer t-3')).toBe(issued);
+  await expect(callers.authenticate('Bearer t-2')).rejects.toEqual(unknown);
+  expect(asked).toEqual(['t-3', 't-2']);
 });
 
 const caller: Caller = { name: 'c', home: 'a', grants: { a: ['set', 'read'], b: ['admin'], '*': ['operate'] } };
@@ -102,6 +157,8 @@ test('the organization comes from the header, else it is home', () => {
   const callers = load([entry('one', 't', { home: 'h', grants: { b: ['set'], '*': ['operate'] } })]);
   for (const none of [undefined, '']) expect(actingOrg(caller, none, callers.knows)).toBe('a');
   for (const org of ['b', 'h']) expect(actingOrg(caller, org, callers.knows)).toBe(org);
+  // One that only an issuer has granted is known to the caller all the same.
+  expect(actingOrg({ ...caller, grants: { y: ['set'] } }, 'y', callers.knows)).toBe('y');
   for (const org of ['x', '*', 'toString']) {
     expect(() => actingOrg(caller, org, callers.knows)).toThrow(fails('AUTH-Bs7Ds'));
   }

@@ -18,6 +18,7 @@ const documents = [
   'docs/api.md',
   'docs/configuration.md',
   'docs/backup.md',
+  'docs/security.md',
 ];
 
 function sourceFiles(folder: string): string[] {

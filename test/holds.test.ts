@@ -150,7 +150,8 @@ async function ownWorker(probeMs = 200) {
     jobKey: readJobKey(pf.keysDir),
     backends: { v2: { backend, limit: 4 } },
     stages: { default: 'v2', organizations: {} },
-    protectedUsers: new Set(),
+    // A token of one organization only cannot read roles in another one.
+    protectedRoles: new Set(),
     deadlineMs: 2_000,
     settleMs: 200,
   });

@@ -534,7 +534,7 @@ describe('POST /jobs', () => {
     });
     expect(await batch([{}], { as: null })).toMatchObject({ status: 401, body: { reason: 'auth_header_missing' } });
     const elsewhere = { headers: { 'x-zitadel-orgid': 'nowhere' } };
-    expect(await batch([{}], elsewhere)).toMatchObject({ status: 403, body: { reason: 'AUTH-Bs7Ds' } });
+    expect(await batch([{}], elsewhere)).toMatchObject({ status: 422, body: { jobs: [{ reason: 'AUTHZ-cdgFk' }] } });
   });
 });
 

@@ -6,16 +6,26 @@ import { expect, test } from 'vitest';
 
 /** The import rule: who may see whom, and which third party lives where. */
 
-type Layer = 'vocabulary' | 'tools' | 'embedded' | 'adapters' | 'producer' | 'worker' | 'sandbox' | 'cli' | 'entry';
+type Layer =
+  | 'vocabulary'
+  | 'tools'
+  | 'embedded'
+  | 'adapters'
+  | 'producer'
+  | 'worker'
+  | 'sandbox'
+  | 'client'
+  | 'cli'
+  | 'entry';
 
 const layerPatterns: [Layer, RegExp][] = [
-  ['vocabulary', /^(errors|secret|job|keys|ids)\.ts$/],
+  ['vocabulary', /^(errors|secret|job|keys|ids|event)\.ts$/],
   [
     'tools',
-    /^(seal|signature|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|log|trace|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
+    /^(seal|signature|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
   ],
   ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
-  ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'cli'] as const).map((name): [Layer, RegExp] => [
+  ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'client', 'cli'] as const).map((name): [Layer, RegExp] => [
     name,
     new RegExp(`^${name}/`),
   ]),
@@ -32,18 +42,22 @@ const sees: Record<Layer, Layer[]> = {
   producer: ['vocabulary', 'tools', 'producer'],
   worker: ['vocabulary', 'tools', 'worker', 'adapters'],
   sandbox: ['vocabulary', 'tools', 'sandbox'],
+  client: ['vocabulary', 'client'],
   entry: ['vocabulary', 'tools', 'producer', 'worker', 'adapters', 'embedded', 'entry'],
-  cli: ['vocabulary', 'tools', 'producer', 'worker', 'adapters', 'embedded', 'entry', 'sandbox', 'cli'],
+  cli: ['vocabulary', 'tools', 'producer', 'worker', 'adapters', 'embedded', 'entry', 'sandbox', 'client', 'cli'],
 };
 
 /** Package → the files that may import it; `values`: types are free. */
 const confined: { name: RegExp; only: RegExp; values?: true }[] = [
-  { name: /^bullmq$/, only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed))\.ts$/ },
+  { name: /^bullmq$/, only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed|deliver))\.ts$/ },
   { name: /^ioredis$/, only: /^redis\.ts$/, values: true },
   { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox)\// },
   { name: /^@zitadel\/proto(\/|$)/, only: /^(adapters|sandbox|producer\/rpc)\// },
   { name: /^pino$/, only: /^log\.ts$/ },
-  { name: /^zod$/, only: /^(config|producer\/callers|producer\/openapi\/[\w-]+)\.ts$/ },
+  { name: /^openid-client$/, only: /^producer\/oidc\// },
+  { name: /^prom-client$/, only: /^metrics\.ts$/ },
+  { name: /^eventsource-parser$/, only: /^client\/events\.ts$/ },
+  { name: /^zod$/, only: /^(config|producer\/callers-file|producer\/oidc\/[\w-]+|producer\/openapi\/[\w-]+)\.ts$/ },
 ];
 
 /** Looking for programs of this machine is its business: PATH and the name of a binary. */
@@ -174,6 +188,7 @@ test.each([
   ['producer/http/v1.ts', "import type { User } from '@zitadel/proto/zitadel/user_pb';"],
   ['worker/gate.ts', "import { pino } from 'pino';"],
   ['producer/validate.ts', "import { z } from 'zod';"],
+  ['client/http.ts', "import { seal } from '../seal.ts';"],
   ['config.ts', 'const url = process\n  .env.PASSFERRY_REDIS_URL;'],
   ['config.ts', "import { env } from 'node:process';"],
   ['producer/producer.ts', "import 'bullmq';\nawait queue.add('a', {}, { delay: 1 });"],

@@ -191,7 +191,7 @@ test('commit: the first outcome stays; an older change after a newer one is supe
 
 test('a run: the same chunk gets the same block, and every row is counted and told once', async () => {
   const { keys, ledger } = fresh();
-  const runs = createRuns(redis, keys, 60_000);
+  const runs = createRuns(redis, keys, 60_000, jobKey);
   const open = { id: 'r0-a', caller: 'c', org: 'o', expiresInMs: 60_000 };
   const { expiresAt } = await runs.open(open);
   expect(await runs.open(open)).toMatchObject({ isNew: false, expiresAt });

@@ -28,7 +28,8 @@ describe('real answers', () => {
   const seen = new Map<string, Set<number>>();
 
   beforeAll(async () => {
-    pf = await startPassferry();
+    const allow = { PASSFERRY_WEBHOOK_ALLOW: '127.0.0.1' };
+    pf = await startPassferry({ serveEnv: allow, workEnv: allow });
     redis = new Redis(pf.redis.url);
     atEnd(() => redis.disconnect());
     const file = join(pf.keysDir, 'callers.json');
@@ -166,6 +167,27 @@ describe('real answers', () => {
     await ask(404, 'PUT', '/holds/v3', { reason: 'test' }, asOperator);
     await ask(200, 'DELETE', '/holds/v2', {}, asOperator);
     await ask(403, 'GET', '/holds');
+  });
+
+  it('of webhooks are as the document says', async () => {
+    const admin = { as: 'admin' } as const;
+    const told = { as: 'admin', headers: json } as const;
+    // Nobody listens there.
+    const { id } = (await ask(201, 'POST', '/webhooks', { url: 'http://127.0.0.1:9/' }, told)).body;
+    const one = `/webhooks/${id}`;
+    await ask(200, 'GET', '/webhooks', undefined, admin);
+    await ask(200, 'GET', one, undefined, admin);
+    await ask(202, 'POST', `${one}:test`, undefined, admin);
+    await ask(200, 'POST', `${one}:rotate`, undefined, admin);
+    await ask(200, 'POST', `${one}:replay`, { since: new Date().toISOString() }, told);
+    await ask(200, 'POST', `${one}:disable`, { reason: 'test' }, told);
+    await ask(409, 'POST', `${one}:replay`, { since: new Date().toISOString() }, told);
+    await ask(200, 'POST', `${one}:enable`, undefined, admin);
+    await ask(200, 'GET', `${one}/deliveries`, undefined, admin);
+    await ask(400, 'POST', '/webhooks', { url: 'https://10.0.0.1/' }, told);
+    await ask(403, 'GET', '/webhooks');
+    await ask(404, 'GET', one);
+    await ask(204, 'DELETE', one, undefined, admin);
   });
 
   it('of health and documents are as the document says', async () => {

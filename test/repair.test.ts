@@ -83,7 +83,7 @@ async function handle(data: SetPasswordData, through: Pick<typeof backend, 'setP
   );
   if (begun.kind !== 'go') throw new Error(`begun: ${begun.kind}`);
   const own = { ...backend, setPassword: through.setPassword };
-  const deps = { ledger, open, backend: own, protectedUsers: undefined, settleMs, deadlineMs };
+  const deps = { ledger, open, backend: own, protection: {}, settleMs, deadlineMs };
   return setPassword(data, begun, lease, deps, new AbortController().signal);
 }
 

@@ -10,6 +10,10 @@ export interface Change {
   seq: bigint;
   /** Redis time of acceptance, ms since the epoch: a later change by someone else makes this one `stale`. */
   acceptedAt: number;
+  /** What was changed after this time is a later choice, ours too: of a file that says how old it is. Default `acceptedAt`. */
+  asOf?: number;
+  /** With `asOf`: sequences from here on belong to the same file. */
+  ownFrom?: bigint;
   password: Secret;
   changeRequired: boolean;
   /** Do not end `stale`. */

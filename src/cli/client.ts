@@ -136,6 +136,14 @@ export function withConnection(command: Command): Command {
  * @throws CliError with exit code 2 when one of them is unknown.
  */
 export function connect(options: ConnectionOptions, env: NodeJS.ProcessEnv = process.env): ApiClient {
+  return apiClient(connectionOf(options, env));
+}
+
+/** The same, for the client library. */
+export function connectionOf(
+  options: ConnectionOptions,
+  env: NodeJS.ProcessEnv = process.env,
+): { url: string; token: string } {
   const dataDir = env.PASSFERRY_DATA || '.passferry';
   const local = localClient(dataDir);
   const url = options.url ?? (env.PASSFERRY_URL || local?.url);
@@ -147,7 +155,7 @@ export function connect(options: ConnectionOptions, env: NodeJS.ProcessEnv = pro
   const given = options.tokenFile ?? (env.PASSFERRY_TOKEN_FILE || undefined);
   const token = given ? readToken(given) : env.PASSFERRY_TOKEN || (localFile && readToken(resolve(dataDir, localFile)));
   if (!token) throw cliError(exits.usage, 'no token: give --token-file, PASSFERRY_TOKEN_FILE or PASSFERRY_TOKEN');
-  return apiClient({ url, token: token.trim() });
+  return { url, token: token.trim() };
 }
 
 function readToken(path: string): string {

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { PassferryError } from '../errors.ts';
-import type { RunView } from '../ledger/runs.ts';
+import type { RunView } from '../run.ts';
 import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
 import { connect, problemOf, withConnection } from './client.ts';
@@ -194,7 +194,7 @@ async function watch(api: ApiClient, id: string, options: ImportOptions, signal:
   }
 }
 
-const isOver = (view: RunView) => view.state === 'completed';
+const isOver = (view: RunView) => view.state === 'completed' || view.state === 'cancelled';
 
 /** Rows that get an outcome: rejected ones never do. */
 const total = (view: RunView) => Math.max(view.received - view.rejected, view.finished);

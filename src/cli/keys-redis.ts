@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { redisKeys } from '../keys.ts';
 import { countDataKeys } from '../ledger/data-keys.ts';
+import { countWebhookSecrets } from '../ledger/webhooks.ts';
 import { checkRedisUrl, connectRedis, ready } from '../redis.ts';
 import { cliError, exits } from './exit.ts';
 
@@ -14,7 +15,7 @@ export function redisGiven({ redis }: RedisOptions): boolean {
   return Boolean(redis || process.env.PASSFERRY_REDIS_URL || process.env.PASSFERRY_REDIS_URL_FILE);
 }
 
-/** kid → how many live data keys name it. Errors: `redis_down`, `config_invalid`, usage. */
+/** kid → how many live data keys and secrets of webhooks name it. Errors: `redis_down`, `config_invalid`, usage. */
 export async function countLive(options: RedisOptions): Promise<Map<string, number>> {
   const namespace = options.namespace ?? process.env.PASSFERRY_NAMESPACE ?? 'passferry';
   if (!/^[a-z0-9-]{1,32}$/.test(namespace)) {
@@ -23,7 +24,11 @@ export async function countLive(options: RedisOptions): Promise<Map<string, numb
   const redis = connectRedis({ url: checkRedisUrl(addressOf(options)) }, 'producer');
   try {
     await ready(redis);
-    return await countDataKeys(redis, redisKeys(namespace));
+    const counts = await countDataKeys(redis, redisKeys(namespace));
+    for (const [kid, n] of await countWebhookSecrets(redis, redisKeys(namespace))) {
+      counts.set(kid, (counts.get(kid) ?? 0) + n);
+    }
+    return counts;
   } finally {
     redis.disconnect();
   }

@@ -2,7 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { PassferryError } from '../errors.ts';
+import { registerCallers } from './callers.ts';
+import { registerAudit } from './audit.ts';
 import { registerCancel } from './cancel.ts';
+import { registerEvents } from './events.ts';
 import { registerHold } from './hold.ts';
 import { registerImport } from './import.ts';
 import { registerJob } from './job.ts';
@@ -11,7 +14,10 @@ import { registerKeys } from './keys.ts';
 import { registerQuarantine } from './quarantine.ts';
 import { registerServers } from './servers.ts';
 import { registerSet } from './set.ts';
+import { registerStatus } from './status.ts';
 import { withThreadPool } from './thread-pool.ts';
+import { registerWebhooks } from './webhooks.ts';
+import { registerWhy } from './why.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -34,8 +40,14 @@ registerJobs(program);
 registerCancel(program);
 registerQuarantine(program);
 registerImport(program);
+registerEvents(program);
 registerHold(program);
+registerWebhooks(program);
+registerStatus(program);
+registerWhy(program);
+registerAudit(program);
 registerKeys(program);
+registerCallers(program);
 
 /** Commands that hash need the thread pool sized before the process starts. */
 const hashing = new Set(['up', 'work', 'sandbox']);

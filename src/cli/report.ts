@@ -1,4 +1,4 @@
-import type { RunView } from '../ledger/runs.ts';
+import type { RunView } from '../run.ts';
 import { counted, duration, grouped, printable, say, sayJson } from './output.ts';
 import type { Rejects } from './rejects.ts';
 

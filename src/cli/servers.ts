@@ -7,7 +7,7 @@ import { startSandbox } from '../sandbox/sandbox.ts';
 import { serve } from '../serve.ts';
 import { openBackends, work } from '../work.ts';
 import { untilStopped } from './until-stopped.ts';
-import { up } from './up.ts';
+import { type Up, up } from './up.ts';
 import { sampleOrgs, samplePassword, samplePeople } from './up-people.ts';
 
 const dataDirDefault = () => process.env.PASSFERRY_DATA ?? '.passferry';
@@ -23,7 +23,7 @@ export function registerServers(program: Command): void {
     .action(async ({ data, listen, bcryptCost }) => {
       const log = createLog(process.env.PASSFERRY_LOG_LEVEL ?? 'warn', 'up');
       const running = await up({ dataDir: data, listen, bcryptCost, log });
-      process.stdout.write(welcome(running.url, running.tokenFile, running.sandbox.url));
+      process.stdout.write(welcome(running));
       await untilStopped(() => running.close());
     });
 
@@ -70,14 +70,14 @@ export function registerServers(program: Command): void {
     });
 }
 
-function welcome(url: string, tokenFile: string, sandboxUrl: string): string {
+function welcome({ url, metricsUrl, tokenFile, sandbox: { url: sandboxUrl } }: Up): string {
   const [person] = samplePeople;
   return `Passferry is up.
 
   HTTP     ${url}
   v1       embedded PostgreSQL (PGlite), organization "${sampleOrgs.v1}"
   v2       SANDBOX at ${sandboxUrl}, not ZITADEL, organization "${sampleOrgs.v2}"
-  token    in ${tokenFile}
+  token    in ${tokenFile}${metricsUrl ? `\n  numbers  ${metricsUrl}` : ''}
 
 Try it in another terminal:
 

@@ -3,10 +3,12 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import { join, resolve } from 'node:path';
 import { createV1Postgres, pgliteClient, type V1Postgres } from '../adapters/v1-postgres/index.ts';
 import { createV2Zitadel } from '../adapters/v2-zitadel/index.ts';
+import { startAdmin } from '../admin.ts';
 import { loadServeConfig, loadWorkConfig } from '../config.ts';
 import { credential } from '../credential.ts';
 import { startEmbeddedRedis } from '../embedded/redis.ts';
 import { createKeyFiles } from '../key-files.ts';
+import type { Metrics } from '../metrics.ts';
 import type { Log } from '../log.ts';
 import { hashToken } from '../producer/callers.ts';
 import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts';
@@ -28,6 +30,8 @@ export interface UpOptions {
 /** All parts in one process on embedded defaults. */
 export interface Up {
   url: string;
+  /** Where the numbers for Prometheus are, if they are on (PASSFERRY_ADMIN_LISTEN). */
+  metricsUrl?: string;
   tokenFile: string;
   v1: V1Postgres;
   sandbox: Sandbox;
@@ -71,6 +75,8 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     const shared = {
       // Another address than loopback only when that is said twice: --listen, and PASSFERRY_ALLOW_INSECURE=listen.
       PASSFERRY_ALLOW_INSECURE: process.env.PASSFERRY_ALLOW_INSECURE,
+      PASSFERRY_WEBHOOK_ALLOW: process.env.PASSFERRY_WEBHOOK_ALLOW,
+      PASSFERRY_ADMIN_LISTEN: process.env.PASSFERRY_ADMIN_LISTEN,
       PASSFERRY_REDIS_URL: redisUrl ?? redis?.url,
       PASSFERRY_KEYS_DIR: keysDir,
       PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { [sampleOrgs.v2]: 'v2' } }),
@@ -83,18 +89,24 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
       PASSFERRY_V2_TOKEN_FILE: join(dir, 'v2-token'),
     });
     const v2 = createV2Zitadel({ url: sandbox.url, credential: credential({ file: join(dir, 'v2-token') }) });
-    const worker = await work(workConfig, { v1, v2 }, log);
+    // One port for the numbers of both parts.
+    const numbers: Metrics[] = [];
+    const worker = await work(workConfig, { v1, v2 }, log, undefined, numbers);
     releases.push(() => worker.close());
     await worker.ready;
 
     const serving = await serve(
       loadServeConfig({ ...shared, PASSFERRY_LISTEN: listen, PASSFERRY_CALLERS_FILE: callersFile }),
       log,
+      numbers,
     );
     releases.push(() => serving.close());
+    const { PASSFERRY_ADMIN_LISTEN: adminListen } = workConfig;
+    const admin = adminListen && (await startAdmin(adminListen, numbers));
+    if (admin) releases.push(async () => admin.close());
     const tokenFile = join(dir, 'token');
     writeFileSync(join(dir, 'client.json'), JSON.stringify({ url: serving.url, tokenFile }), { mode: 0o600 });
-    return { url: serving.url, tokenFile, v1, sandbox, close };
+    return { url: serving.url, ...(admin && { metricsUrl: admin.url }), tokenFile, v1, sandbox, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,7 +1,17 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  fchownSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { PassferryError } from '../errors.ts';
+import { PassferryError, type Reason } from '../errors.ts';
 
 /** Names of the files of a keys directory; see `key-files.ts`. */
 export const files = {
@@ -33,6 +43,9 @@ export function replaceKeyFile(dir: string, name: string, value: unknown): void 
   const file = openSync(next, 'wx', 0o600);
   try {
     writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
+    // Root changes files of another user, who must still be able to read them.
+    const old = statSync(join(dir, name), { throwIfNoEntry: false });
+    if (old && process.getuid?.() === 0) fchownSync(file, old.uid, old.gid);
     fsyncSync(file);
   } finally {
     closeSync(file);
@@ -53,8 +66,16 @@ const longestWaitMs = 10_000;
  * Runs `change` while nobody else changes the pairs or the job key of this directory. Waits for others up to 10 s. Errors:
  * `key_refused` when the lock stays: it is never taken over, for two writers would lose a key.
  */
-export async function withKeysLock<T>(dir: string, change: () => T | Promise<T>): Promise<T> {
-  const lock = join(dir, lockName);
+export function withKeysLock<T>(dir: string, change: () => T | Promise<T>): Promise<T> {
+  return withLock(join(dir, lockName), { what: 'these keys', refused: 'key_refused' }, change);
+}
+
+/** The same with a lock of any name; `refused` is the reason when it stays. */
+export async function withLock<T>(
+  lock: string,
+  { what, refused }: { what: string; refused: Reason },
+  change: () => T | Promise<T>,
+): Promise<T> {
   const until = performance.now() + longestWaitMs;
   for (;;) {
     try {
@@ -62,10 +83,10 @@ export async function withKeysLock<T>(dir: string, change: () => T | Promise<T>)
       break;
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
-      if (code !== 'EEXIST') throw unwritable(dir, cause);
+      if (code !== 'EEXIST') throw unwritable(dirname(lock), cause);
       if (performance.now() > until) {
-        throw new PassferryError('key_refused', {
-          message: `Another change of these keys is under way. If none is, one was killed: remove ${lock}.`,
+        throw new PassferryError(refused, {
+          message: `Another change of ${what} is under way. If none is, one was killed: remove ${lock}.`,
         });
       }
     }

@@ -15,6 +15,10 @@ export type Begun =
   | { kind: 'superseded' }
   | { kind: 'expired' }
   | { kind: 'canceled' }
+  /** A row of a run that stands still: it leaves the queue and is fed again. */
+  | { kind: 'run_waits' }
+  /** A row of a run that is over, or of none that is known. */
+  | { kind: 'run_over' }
   /** So many starts ended with their process (P11). */
   | { kind: 'poison'; starts: number }
   /** This Redis is behind what the worker has seen: wiped, or restored from an older file. */

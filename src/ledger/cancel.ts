@@ -4,10 +4,11 @@ import { failure, type Outcome } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { type JobKey, sign } from '../signature.ts';
 import { evaluate } from './evaluate.ts';
+import { loadKeys } from './load.ts';
 import { prelude } from './lua.ts';
-import { asData, type JobRecord, type Records } from './records.ts';
-import { rejectOf } from './reject.ts';
+import type { JobRecord, Records } from './records.ts';
 import { commit } from './scripts.ts';
+import { entryOf } from './tell.ts';
 
 /** `ended`: its outcome, ours or the one that was there first. `begun`: a start has it, or may have made the change. */
 export type Cancelled =
@@ -29,7 +30,9 @@ export function createCancel(options: {
   return {
     /** Repeating gives the first outcome. Its secret goes with the sweeper, or at once when the caller removes it. */
     async cancel(record: JobRecord): Promise<Cancelled> {
-      const { jobId, org, user, run = '-' } = record;
+      const { jobId, org, user } = record;
+      // A row has a record only while it is at work; it is cancelled with its run.
+      if (record.run !== undefined) return { kind: 'begun' };
       const outcome = failure(new PassferryError('job_canceled'), 0);
       const { at: _, ...stored } = outcome;
       const body = JSON.stringify(stored);
@@ -40,19 +43,23 @@ export function createCancel(options: {
           keys.job(jobId),
           keys.user(org, user),
           keys.open,
-          keys.run(run),
-          keys.runRejects(run),
+          ...[keys.run('-'), keys.runNotes('-')],
           keys.failed(org),
           keys.failedSecrets,
           keys.repair(org, user),
           keys.inverted,
           keys.quarantined(org),
+          keys.events,
+          ...loadKeys(keys),
         ],
         [
           ...[jobId, body, sign(jobKey, 'outcome', [jobId, body]), retentionMs],
           // No token, nothing applied.
-          ...['', 'v1', '', 'canceled', record.row ?? '', record.run ? rejectOf(asData(record), outcome) : ''],
+          ...['', 'v1', '', 'canceled', '', ''],
           ...['0', 0, '', 0, '', '0', '0'],
+          ...entryOf(jobKey, record, outcome),
+          // No row of a page.
+          ...['', ''],
         ],
       )) as [string, ...string[]];
       if (reply[0] === 'ok') return { kind: 'ended', outcome: { ...outcome, at: Number(reply[1]) } };

@@ -3,16 +3,13 @@ import type { BackendName } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { type JobKey, sign, verify } from '../signature.ts';
 import { evaluate, redisError } from './evaluate.ts';
-import { createHolds, encodeHold, type Hold } from './holds.ts';
+import { createHolds, encodeHold, type Hold, ledgerLost } from './holds.ts';
 
 /** What stands in Redis: `stored` is compared again by every step, so that none acts on what has changed meanwhile. */
 export type StoredEpoch =
   | { kind: 'epoch'; epoch: number; stored: string }
   | { kind: 'forged'; stored: string }
   | { kind: 'none'; stored: '' };
-
-/** Begins the reason of the holds that a lost ledger leaves. */
-const ledgerLost = 'ledger_lost';
 
 const whatToDo =
   'Redis was wiped or restored from an older copy, or its epoch was forged. Jobs that were accepted may be missing, and old ones may be back. Read docs/backup.md, then release this backend.';

@@ -2,11 +2,11 @@ import type { Redis } from 'ioredis';
 import { PassferryError } from '../errors.ts';
 
 /** EVALSHA with the usual fall-back; one place, so that an error never carries the arguments on (F53). */
-export async function evaluate(redis: Redis, script: string, keys: string[], args: (string | number)[]) {
+export async function evaluate(redis: Redis, script: string, keys: string[], args: (string | number | Buffer)[]) {
   const known = redis as Redis & Record<string, unknown>;
   const name = nameOf(script);
   if (!(name in known)) redis.defineCommand(name, { lua: script });
-  const call = known[name] as (...all: (string | number)[]) => Promise<unknown>;
+  const call = known[name] as (...all: (string | number | Buffer)[]) => Promise<unknown>;
   try {
     return await call.call(redis, keys.length, ...keys, ...args);
   } catch (error) {

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { isFailure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { evaluate } from './evaluate.ts';
+import { counting, loadKeys, storedBytes } from './load.ts';
 import { prelude } from './lua.ts';
 import type { JobRecord, Records } from './records.ts';
 
@@ -64,32 +65,29 @@ export function createFailed(redis: Redis, keys: Keys, retentionMs: number, { jo
       // Read again as it is stored: the script compares it, so that only what was verified is taken away.
       const [body, mac] = await stored(data.jobId);
       if (!canRetry(record.outcome)) return 'changed';
-      const { outcome } = record;
-      const counter = isFailure(outcome) && outcome.code === 'expired' ? 'expired' : 'failed';
       return (await evaluate(
         redis,
         reopen,
         [
           keys.job(data.jobId),
           keys.open,
-          keys.run(data.run ?? '-'),
-          keys.runRejects(data.run ?? '-'),
           keys.failed(data.org),
           keys.failedSecrets,
           keys.dataKey(data.dataKey),
           keys.reopened,
+          ...loadKeys(keys),
         ],
         [
           data.jobId,
           body ?? '',
           mac ?? '',
-          counter,
           data.expiresAt,
           by,
           overwriteNewerBy ?? '',
-          data.row ?? '',
           retentionMs,
           dataKeyGraceMs,
+          storedBytes(data),
+          data.org,
         ],
       )) as Reopened;
     },
@@ -137,26 +135,26 @@ export function createFailed(redis: Redis, keys: Keys, retentionMs: number, { jo
 }
 
 /**
- * KEYS job, open, run, rejects, failed, failed secrets, data key, reopened · ARGV jobId, outcome, mac, counter, expiresAt, by,
- * overwriteNewerBy, row, retentionMs, dataKeyGraceMs → reopened | open | gone | destroyed | changed
+ * KEYS job, open, failed, failed secrets, data key, reopened, counted, load · ARGV jobId, outcome, mac, expiresAt, by,
+ * overwriteNewerBy, retentionMs, dataKeyGraceMs, bytes, org → reopened | open | gone | destroyed | changed
  */
-const reopen = `${prelude}
+const reopen = `${prelude}${counting}
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
 local f = redis.call('HMGET', KEYS[1], 'outcome', 'outcomeMac', 'secretDestroyed')
 if not f[1] then return 'open' end
 if f[1] ~= ARGV[2] or f[2] ~= ARGV[3] then return 'changed' end
-local key_left = redis.call('PTTL', KEYS[7])
+local key_left = redis.call('PTTL', KEYS[5])
 if f[3] or key_left == -2 then return 'destroyed' end
-local left = tonumber(ARGV[5]) - now
-if key_left >= 0 and key_left < left + tonumber(ARGV[10]) then
-  redis.call('PEXPIRE', KEYS[7], text(left + tonumber(ARGV[10])))
+local left = tonumber(ARGV[4]) - now
+if key_left >= 0 and key_left < left + tonumber(ARGV[8]) then
+  redis.call('PEXPIRE', KEYS[5], text(left + tonumber(ARGV[8])))
 end
-local kept = left + tonumber(ARGV[9]) + 86400000
-redis.call('HDEL', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt', 'waitingFor')
-redis.call('HSET', KEYS[1], 'expiresAt', ARGV[5], 'reopenedBy', ARGV[6], 'starts', '0')
+local kept = left + tonumber(ARGV[7]) + 86400000
+redis.call('HDEL', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt', 'event', 'waitingFor')
+redis.call('HSET', KEYS[1], 'expiresAt', ARGV[4], 'reopenedBy', ARGV[5], 'starts', '0')
 redis.call('HINCRBY', KEYS[1], 'reopened', 1)
-if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'overwriteNewerBy', ARGV[7]) end
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'overwriteNewerBy', ARGV[6]) end
 local function keep(key)
   local ttl = redis.call('PTTL', key)
   if ttl >= 0 and ttl < kept then redis.call('PEXPIRE', key, text(kept)) end
@@ -165,21 +163,11 @@ keep(KEYS[1])
 -- Its idempotency key lives as long as it does, unless that names another job by now.
 local named = redis.call('HGET', KEYS[1], 'key')
 if named and redis.call('GET', named) == ARGV[1] then keep(named) end
-redis.call('ZADD', KEYS[2], ARGV[5], ARGV[1])
-redis.call('ZREM', KEYS[5], ARGV[1])
-redis.call('ZREM', KEYS[6], ARGV[1])
-redis.call('ZADD', KEYS[8], text(now), ARGV[1])
-if redis.call('EXISTS', KEYS[3]) == 1 then
-  redis.call('HINCRBY', KEYS[3], ARGV[4], -1)
-  redis.call('HINCRBY', KEYS[3], 'finished', -1)
-  redis.call('HDEL', KEYS[4], ARGV[8])
-  if redis.call('HGET', KEYS[3], 'state') == 'completed' then
-    redis.call('HSET', KEYS[3], 'state', 'running')
-    redis.call('HDEL', KEYS[3], 'finishedAt')
-  end
-  keep(KEYS[3])
-  keep(KEYS[4])
-end
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
+redis.call('ZADD', KEYS[6], text(now), ARGV[1])
+count(KEYS[7], KEYS[8], ARGV[1], ARGV[9], ARGV[10])
 return 'reopened'
 `;
 

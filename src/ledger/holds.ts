@@ -23,6 +23,14 @@ export function isBackendName(name: string): name is BackendName {
   return (backendNames as readonly string[]).includes(name);
 }
 
+/** Begins the reason of the holds that a lost ledger leaves. */
+export const ledgerLost = 'ledger_lost';
+
+/** Did a worker put it because Redis was wiped or restored? */
+export function isLedgerLost({ by, reason }: Pick<Hold, 'by' | 'reason'>): boolean {
+  return by === 'worker' && reason.startsWith(ledgerLost);
+}
+
 export type Holds = ReturnType<typeof createHolds>;
 
 /** Holds live in Redis without an end: only a person takes one away. Errors of all: `redis_down`. */

@@ -2,16 +2,20 @@ import type { Redis } from 'ioredis';
 import { PassferryError } from '../errors.ts';
 import { type BackendName, isFailure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import { pageOf, placeOf } from '../page.ts';
+import { packRow, rowBytes } from '../row-outcome.ts';
 import { type JobKey, sign } from '../signature.ts';
 import { type Applied, readApplied as appliedOf, writeApplied } from './applied.ts';
 import { type Begun, parseAttempt, parseOther } from './begun.ts';
 import { createCancel } from './cancel.ts';
 import { evaluate } from './evaluate.ts';
 import { createFailed, keepDataKey } from './failed.ts';
+import { loadKeys, storedBytes } from './load.ts';
 import { createRecords, type OnForged } from './records.ts';
-import { rejectOf } from './reject.ts';
 import { createReserve } from './reserve.ts';
+import { rowEnd, toOutcome } from './row-end.ts';
 import * as scripts from './scripts.ts';
+import { entryOf } from './tell.ts';
 import { createUserJobs } from './user-jobs.ts';
 
 /** What was accepted and what was applied: the memory that outlives the queue's own (P6). */
@@ -27,6 +31,8 @@ export interface LedgerOptions {
   repairMs?: number;
   /** An older change was made after a newer one: who, by ids. */
   onInverted?: (seen: { older: string; newer: string }) => void;
+  /** An outcome was recorded here: the first of its job. */
+  onOutcome?: (outcome: Outcome) => void;
 }
 
 export type { Applied } from './applied.ts';
@@ -37,8 +43,10 @@ const settleGraceMs = 30_000;
 export type Ledger = ReturnType<typeof createLedger>;
 
 export function createLedger(options: LedgerOptions, onForged: OnForged = () => {}) {
-  const { redis, keys, jobKey, retentionMs, failedSecretMs = 24 * 3_600_000, repairMs = 600_000, onInverted } = options;
-  const run = (script: string, keyList: string[], args: (string | number)[]) => evaluate(redis, script, keyList, args);
+  const { redis, keys, jobKey, retentionMs, failedSecretMs = 24 * 3_600_000, repairMs = 600_000 } = options;
+  const { onInverted, onOutcome } = options;
+  const run = (script: string, keyList: string[], args: (string | number | Buffer)[]) =>
+    evaluate(redis, script, keyList, args);
   const runKey = (data: { run?: string }) => keys.run(data.run ?? '-');
 
   const records = createRecords(redis, keys, jobKey, onForged);
@@ -55,6 +63,26 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     const applied = readApplied(data, backend, value);
     const late = inversion ? readApplied(data, backend, inversion) : undefined;
     return applied && late && late.changedAt > applied.changedAt ? { ...applied, changedAt: late.changedAt } : applied;
+  }
+
+  /** Where a row has its end; of nothing for a job that is no row. */
+  function pageKeys({ run: id = '-', row }: { run?: string; row?: number }) {
+    const page = row === undefined ? 0 : pageOf(row);
+    return {
+      page,
+      place: row === undefined ? 0 : placeOf(row) * rowBytes,
+      key: keys.page(id, page),
+      ends: keys.pageEnds(id, page),
+      secret: keys.pageSecret(id, page),
+    };
+  }
+
+  /** Undefined: forged. */
+  async function rowOutcome({ run: id, row, jobId }: SetPasswordData, hex: string): Promise<Outcome | undefined> {
+    if (id === undefined || row === undefined) return undefined;
+    const end = await rowEnd(redis, keys, jobKey, { run: id, row, bytes: Buffer.from(hex, 'hex') });
+    if (end === 'forged') onForged('outcome', jobId);
+    return end === 'forged' || end === undefined ? undefined : toOutcome(end);
   }
 
   return {
@@ -83,7 +111,11 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     ): Promise<Begun> {
       const reply = (await run(
         scripts.begin,
-        [keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data), keys.epoch],
+        [
+          ...[keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data), keys.epoch],
+          ...loadKeys(keys),
+          ...[pageKeys(data).ends, keys.events, keys.activeRuns],
+        ],
         [
           data.jobId,
           data.seq,
@@ -103,9 +135,20 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           options.epoch ?? 0,
           options.startLimit ?? Number.MAX_SAFE_INTEGER,
           keys.job(''),
+          storedBytes(data),
+          pageKeys(data).page,
+          pageKeys(data).place,
         ],
       )) as [string, ...string[]];
       switch (reply[0]) {
+        case 'row_ended': {
+          const outcome = await rowOutcome(data, reply[1] as string);
+          if (outcome) return { kind: 'done', outcome };
+          await redis.setrange(pageKeys(data).ends, pageKeys(data).place, Buffer.alloc(rowBytes) as unknown as string);
+          return this.begin(data, options);
+        }
+        case 'run_waits':
+        case 'run_over':
         case 'done': {
           const outcome = readOutcome(data.jobId, reply[1] as string, reply[2] ?? null, reply[3] ?? null);
           if (outcome) return { kind: 'done', outcome };
@@ -181,8 +224,14 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
       waitingFor: string,
       effect: 'none' | 'unknown' = 'unknown',
     ): Promise<void> {
-      const both = [keys.job(data.jobId), keys.user(data.org, data.user)];
-      await run(scripts.release, both, [token, waitingFor, effect === 'none' ? '0' : '1']);
+      await run(
+        scripts.release,
+        [
+          ...[keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data)],
+          ...[keys.events, keys.activeRuns],
+        ],
+        [token, waitingFor, effect === 'none' ? '0' : '1', data.run === undefined ? '' : data.jobId],
+      );
     },
 
     /**
@@ -217,7 +266,11 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
       if (isFailure(outcome) && failedSecretMs > 24 * 3_600_000 && data.dataKey !== '') {
         await keepDataKey(redis, keys, data.dataKey, failedSecretMs + 3_600_000);
       }
-      const reject = data.run && !outcome.inEffect ? rejectOf(data, outcome) : '';
+      const { run: runId, row } = data;
+      const packed =
+        runId !== undefined && row !== undefined
+          ? packRow(jobKey, runId, row, isFailure(outcome) ? outcome.reason : outcome.result)
+          : undefined;
       const reply = (await run(
         scripts.commit,
         [
@@ -225,12 +278,15 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           keys.user(data.org, data.user),
           keys.open,
           runKey(data),
-          keys.runRejects(data.run ?? '-'),
+          keys.runNotes(data.run ?? '-'),
           keys.failed(data.org),
           keys.failedSecrets,
           keys.repair(data.org, data.user),
           keys.inverted,
           keys.quarantined(data.org),
+          keys.events,
+          ...loadKeys(keys),
+          ...[pageKeys(data).key, pageKeys(data).ends, pageKeys(data).secret, keys.activeRuns],
         ],
         [
           data.jobId,
@@ -242,7 +298,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           applied,
           counter,
           data.row ?? '',
-          reject,
+          packed?.note ?? '',
           options.countAttempt ? '1' : '0',
           failedSecretMs,
           options.repairable ? JSON.stringify(data) : '',
@@ -250,11 +306,21 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           JSON.stringify([data.org, data.user, backend]),
           answered ? '1' : '0',
           options.underLease ? '1' : '0',
+          ...entryOf(jobKey, data, outcome),
+          packed?.bytes ?? '',
+          pageKeys(data).place,
         ],
       )) as [string, ...string[]];
-      if (reply[0] === 'ok') return { ...outcome, at: Number(reply[1]) };
+      if (reply[0] === 'ok') {
+        onOutcome?.(outcome);
+        return { ...outcome, at: Number(reply[1]) };
+      }
       if (reply[0] === 'lost') throw new PassferryError('lease_lost', { scope: 'backend' });
       const newer = appliedOf(jobKey, data, backend, (reply[0] === 'done' ? reply[4] : reply[2]) ?? '');
+      if (reply[0] === 'row_ended') {
+        if (newer) onInverted?.({ older: data.jobId, newer: newer.jobId });
+        return (await rowOutcome(data, reply[1] as string)) ?? outcome;
+      }
       if (newer && reply[0] !== 'ok') onInverted?.({ older: data.jobId, newer: newer.jobId });
       if (reply[0] === 'done') {
         const first = readOutcome(data.jobId, reply[1] as string, reply[2] ?? null, reply[3] ?? null);

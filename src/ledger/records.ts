@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Outcome, SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { type JobKey, verify } from '../signature.ts';
+import { forgetOpen } from './load.ts';
 
 /** Called when a record in Redis does not carry our signature: it counts as absent. */
 export type OnForged = (what: 'outcome' | 'applied', jobId: string) => void;
@@ -15,6 +16,8 @@ export type JobRecord = Pick<
   starts: number;
   waitingFor?: string;
   outcome?: Outcome;
+  /** Where its end stands in the event log; none for rows of runs. */
+  event?: string;
   /** How often a person sent it on its way again after it had failed, and who did last. */
   reopened?: number;
   reopenedBy?: string;
@@ -25,6 +28,8 @@ export type JobRecord = Pick<
   dropReason?: string;
   /** The sealed password is gone, or about to be. */
   secretDestroyed?: true;
+  /** In the line of rows although it belongs to no run: it came with many others. */
+  queue?: 'rows';
   /** It crashed its process too often and waits for a person, since then (ms). */
   quarantined?: number;
 };
@@ -69,7 +74,7 @@ export function createRecords(redis: Redis, keys: Keys, jobKey: JobKey, onForged
       const records = await Promise.all(
         ids.map(async (id) => {
           const record = toRecord(id, await redis.hgetall(keys.job(id)));
-          if (!record) await redis.zrem(keys.open, id);
+          if (!record) await forgetOpen(redis, keys, id);
           return record;
         }),
       );
@@ -95,11 +100,13 @@ export function createRecords(redis: Redis, keys: Keys, jobKey: JobKey, onForged
       ...(fields.run && { run: fields.run, row: Number(fields.row) }),
       ...(fields.waitingFor && { waitingFor: fields.waitingFor }),
       ...(outcome && { outcome }),
+      ...(outcome && fields.event && { event: fields.event }),
       ...(fields.reopened && { reopened: Number(fields.reopened) }),
       ...(fields.reopenedBy && { reopenedBy: fields.reopenedBy }),
       ...(fields.overwriteNewerBy && { overwriteNewerBy: fields.overwriteNewerBy }),
       ...(fields.droppedBy && { droppedBy: fields.droppedBy, dropReason: fields.dropReason ?? '' }),
       ...(fields.secretDestroyed && { secretDestroyed: true as const }),
+      ...(fields.queue === 'rows' && { queue: 'rows' as const }),
       ...(fields.quarantined && { quarantined: Number(fields.quarantined) }),
     };
   }

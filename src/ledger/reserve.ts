@@ -1,11 +1,17 @@
 import type { Redis } from 'ioredis';
 import { PassferryError } from '../errors.ts';
-import { isFailure } from '../job.ts';
+import { isFailure, queueNames } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import type { StoredAudit } from './audit-record.ts';
 import { evaluate } from './evaluate.ts';
+import { counting, loadKeys, type OrgLimit, storedBytes } from './load.ts';
 import { prelude } from './lua.ts';
 import type { Records } from './records.ts';
+import { turns } from './turns.ts';
 import { userJobsKept } from './user-jobs.ts';
+
+/** When an organization has too much open. */
+const askAgainMs = 5_000;
 
 /** Accepting: which job a request is, and its place in the order. */
 export function createReserve({
@@ -22,7 +28,8 @@ export function createReserve({
   return {
     /**
      * The job of this idempotency key: a new one, the one that was accepted before, or again a new one when that ended
-     * `expired`. Errors: `ledger_not_ready`, `idempotency_key_reused`, `idempotency_key_locked`.
+     * `expired`. `turn` is its priority in the queue. Errors: `ledger_not_ready`, `idempotency_key_reused`,
+     * `idempotency_key_locked`; `org_quota`, never for a job that was accepted before.
      */
     async reserve(request: {
       keyDigest: string;
@@ -37,11 +44,23 @@ export function createReserve({
       org: string;
       user: string;
       expiresInMs: number;
-      /** Nobody named the request: equal to this user's newest open job of the caller, it is that one. Default false. */
-      mayJoin?: boolean;
+      /**
+       * Nobody named the request: is it equal to this user's newest open job of the caller? Then it is that one. Told: its id and
+       * its stored fingerprint. Default: not asked.
+       */
+      isSame?: (jobId: string, fingerprint: string) => Promise<boolean>;
+      /** How much the organization may have open. Default: any. */
+      limit?: OrgLimit;
+      /** The queue it waits in. Default `interactive`. */
+      queue?: 'interactive' | 'rows';
+      /** Its audit record, made when it is sent: a new job and its record are one step. */
+      audit?: () => StoredAudit & { stream: string };
     }) {
+      const { limit, queue: asked = 'interactive' } = request;
       let compared = request.fingerprint;
       let replaces = '';
+      /** `ask`, `never`, or the id of the job that it is. */
+      let join = request.isSame ? 'ask' : 'never';
       for (;;) {
         const reply = (await evaluate(
           redis,
@@ -53,6 +72,9 @@ export function createReserve({
             keys.open,
             keys.user(request.org, request.user),
             keys.userJobs(request.org, request.user),
+            ...loadKeys(keys),
+            keys.line(queueNames[asked]),
+            keys.rowTurns,
             ...(request.otherKeyDigests ?? []).map((digest) => keys.idempotency(digest)),
           ],
           [
@@ -66,12 +88,18 @@ export function createReserve({
             keys.job(''),
             replaces,
             request.fingerprint,
-            request.mayJoin ? '1' : '0',
+            join,
             userJobsKept,
+            limit?.jobs ?? Number.MAX_SAFE_INTEGER,
+            limit?.bytes ?? Number.MAX_SAFE_INTEGER,
+            storedBytes(request),
+            asked,
+            ...auditArguments(request.audit?.()),
           ],
         )) as string[];
-        const [kind, jobId, seq, acceptedAt, expiresAt, stored, mac] = reply;
+        const [kind, jobId, seq, acceptedAt, expiresAt, stored, mac, turn, queue] = reply;
         if (kind === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
+        if (kind === 'quota') throw new PassferryError('org_quota', { retryAfterMs: askAgainMs });
         if (kind === 'locked') throw new PassferryError('idempotency_key_locked');
         if (kind === 'mismatch') throw new PassferryError('idempotency_key_reused');
         if (kind === 'other_key') {
@@ -79,6 +107,10 @@ export function createReserve({
           // Not counted as a mismatch: without the key nobody learns whether it was one.
           if (under === undefined) throw new PassferryError('idempotency_key_reused');
           compared = under;
+          continue;
+        }
+        if (kind === 'candidate') {
+          join = (await request.isSame?.(jobId as string, seq as string)) ? (jobId as string) : 'never';
           continue;
         }
         const outcome = stored ? readOutcome(jobId as string, stored, mac ?? null, null) : undefined;
@@ -93,56 +125,34 @@ export function createReserve({
           acceptedAt: Number(acceptedAt),
           expiresAt: Number(expiresAt),
           done: outcome !== undefined,
+          turn: Number(turn),
+          queue: queue === 'rows' ? ('rows' as const) : ('interactive' as const),
         };
       }
-    },
-
-    /** One block of sequences for a chunk of rows; a row that has a job already keeps its own. */
-    async reserveRows(
-      chunk: { run: string; caller: string; expiresAt: number },
-      rows: { jobId: string; row: number; org: string; user: string }[],
-    ) {
-      const reply = (await evaluate(
-        redis,
-        reserveRows,
-        [
-          keys.run(chunk.run),
-          keys.sequence,
-          keys.open,
-          keys.runRejects(chunk.run),
-          ...rows.map((row) => keys.job(row.jobId)),
-        ],
-        [
-          rows[0]?.row ?? 0,
-          chunk.caller,
-          chunk.expiresAt,
-          retentionMs,
-          ...rows.flatMap((row) => [row.jobId, row.row, row.org, row.user]),
-        ],
-      )) as string[];
-      if (reply[0] === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
-      if (reply[0] === 'mismatch') throw new PassferryError('idempotency_key_reused');
-      return rows.map((row, i) => {
-        const [seq, acceptedAt, done] = (reply[i] as string).split(':');
-        return { ...row, seq: seq as string, acceptedAt: Number(acceptedAt), done: done === '1' };
-      });
     },
   };
 }
 
+/** Not among KEYS, whose number varies: it has the hash tag of all of them. */
+function auditArguments(audit: (StoredAudit & { stream: string }) | undefined): string[] {
+  return audit ? [audit.stream, audit.body, audit.mac, audit.key] : [];
+}
+
 /**
- * KEYS idempotency, job, sequence, open, user, jobs of the user, idempotency under the other accepted job keys (may lack) · ARGV jobId, fingerprint to
- * compare, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix, replaces, fingerprint to store, mayJoin, jobs kept of a user
+ * KEYS idempotency, job, sequence, open, user, jobs of the user, counted, load, line of the queue, turns of rows, idempotency under the other accepted job keys (may lack) · ARGV jobId, fingerprint to
+ * compare, caller, org, user, expiresInMs, retentionMs, jobKeyPrefix, replaces, fingerprint to store, join (ask | never | a job's id), jobs kept of a user, most
+ * jobs, most bytes, bytes of this one, queue, and of the audit record (may lack): stream, body, mac, key
  * `replaces` is an expired job whose place under the key the new job takes; only if it still has it.
- * → not_ready | locked | mismatch | {other_key, id} | {new|same, jobId, seq, acceptedAt, expiresAt, outcome, mac}
+ * → not_ready | quota | locked | mismatch | {other_key, id} | {new|same, jobId, seq, acceptedAt, expiresAt, outcome, mac, turn, queue}
+ * A known job that the queue has lost goes into the next round.
  */
-const reserve = `${prelude}
+const reserve = `${prelude}${counting}${turns}
 local known = redis.call('GET', KEYS[1])
-for i = 7, #KEYS do known = known or redis.call('GET', KEYS[i]) end
+for i = 11, #KEYS do known = known or redis.call('GET', KEYS[i]) end
 local misses = '0'
 if known then
   local job = ARGV[8] .. known
-  local f = redis.call('HMGET', job, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome', 'outcomeMac', 'mismatches')
+  local f = redis.call('HMGET', job, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome', 'outcomeMac', 'mismatches', 'queue')
   if f[1] then
     misses = f[7] or '0'
     if tonumber(misses) >= 5 then return {'locked'} end
@@ -152,19 +162,30 @@ if known then
       redis.call('HINCRBY', job, 'mismatches', 1)
       return {'mismatch'}
     end
-    if known ~= ARGV[9] then return {'same', known, f[2], f[3], f[4], f[5] or '', f[6] or ''} end
+    if known ~= ARGV[9] then return {'same', known, f[2], f[3], f[4], f[5] or '', f[6] or '', text(next_turn(KEYS[9], 0, 0)), f[8] or ''} end
   end
 end
-if ARGV[11] == '1' then
+if ARGV[11] ~= 'never' then
   local newest = redis.call('HGET', KEYS[5], 'newest')
-  local f = newest and redis.call('HMGET', ARGV[8] .. newest, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome')
-  if f and f[1] == ARGV[10] and not f[5] then
+  local f = newest and redis.call('HMGET', ARGV[8] .. newest, 'fingerprint', 'seq', 'acceptedAt', 'expiresAt', 'outcome', 'queue', 'caller', 'joinable')
+  if f and f[1] and not f[5] and f[7] == ARGV[3] then
+    if ARGV[11] ~= newest then return {'candidate', newest, f[8] or f[1]} end
     redis.call('SET', KEYS[1], newest, 'PX', math.max(1, redis.call('PTTL', ARGV[8] .. newest)))
-    return {'same', newest, f[2], f[3], f[4], '', ''}
+    return {'same', newest, f[2], f[3], f[4], '', '', text(next_turn(KEYS[9], 0, 0)), f[6] or ''}
   end
 end
 local last = redis.call('GET', KEYS[3])
 if not last then return {'not_ready'} end
+local load = redis.call('HMGET', KEYS[8], 'jobs:' .. ARGV[4], 'bytes:' .. ARGV[4], 'turn:' .. ARGV[4])
+local jobs = tonumber(load[1] or '0')
+if jobs >= tonumber(ARGV[13]) or tonumber(load[2] or '0') + tonumber(ARGV[15]) > tonumber(ARGV[14]) then return {'quota'} end
+-- First: a job without its record is none.
+if ARGV[17] then redis.call('XADD', ARGV[17], '*', 'b', ARGV[18], 'm', ARGV[19], 'k', ARGV[20]) end
+local turn
+if ARGV[16] == 'rows' then turn = row_turn(row_places(KEYS[9], KEYS[10], ARGV[4], 1))
+else turn = next_turn(KEYS[9], tonumber(load[3] or '0'), jobs) end
+count(KEYS[7], KEYS[8], ARGV[1], ARGV[15], ARGV[4])
+if ARGV[16] ~= 'rows' then redis.call('HSET', KEYS[8], 'turn:' .. ARGV[4], text(turn)) end
 local us = now_us()
 local seq = text(math.max(us, tonumber(last) + 1))
 local now = math.floor(us / 1000)
@@ -172,6 +193,7 @@ local expires = now + tonumber(ARGV[6])
 redis.call('SET', KEYS[3], seq)
 redis.call('HSET', KEYS[2], 'caller', ARGV[3], 'org', ARGV[4], 'user', ARGV[5], 'seq', seq, 'acceptedAt', text(now),
   'expiresAt', text(expires), 'fingerprint', ARGV[10], 'key', KEYS[1], 'attempts', '0', 'starts', '0')
+if ARGV[16] == 'rows' then redis.call('HSET', KEYS[2], 'queue', 'rows') end
 if misses ~= '0' then redis.call('HSET', KEYS[2], 'mismatches', misses) end
 local ttl = tonumber(ARGV[6]) + tonumber(ARGV[7]) + 86400000
 redis.call('PEXPIRE', KEYS[2], ttl)
@@ -182,46 +204,5 @@ redis.call('ZADD', KEYS[6], seq, ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[6], 0, -1 - tonumber(ARGV[12]))
 if redis.call('PTTL', KEYS[6]) < ttl then redis.call('PEXPIRE', KEYS[6], ttl) end
 redis.call('PEXPIRE', KEYS[5], 2764800000)
-return {'new', ARGV[1], seq, text(now), text(expires), '', ''}
-`;
-
-/**
- * KEYS run, sequence, open, rejects, then one job per row · ARGV firstRow, caller, expiresAt, retentionMs, then per row: jobId, row, org, user
- * One block of sequences for a chunk. A row that has a job keeps its sequence, so a chunk may be sent again, also cut
- * differently → not_ready | mismatch (a row is known with another user) | per row: seq:acceptedAt:done
- */
-const reserveRows = `${prelude}
-local n = #KEYS - 4
-local us = now_us()
-local last = redis.call('GET', KEYS[2])
-if not last then return {'not_ready'} end
-local base = math.max(us, tonumber(last) + 1)
-local accepted = text(math.floor(us / 1000))
-local ttl = tonumber(ARGV[3]) - tonumber(accepted) + tonumber(ARGV[4]) + 86400000
-for i = 1, n do
-  local known = redis.call('HMGET', KEYS[4 + i], 'org', 'user')
-  local a = 4 + (i - 1) * 4
-  if known[1] and (known[1] ~= ARGV[a + 3] or known[2] ~= ARGV[a + 4]) then return {'mismatch'} end
-end
-local reply = {}
-local made = 0
-for i = 1, n do
-  local a = 4 + (i - 1) * 4
-  local job = KEYS[4 + i]
-  local known = redis.call('HMGET', job, 'seq', 'acceptedAt', 'outcome')
-  if not known[1] then
-    known = {text(base + made), accepted, false}
-    made = made + 1
-    redis.call('HSET', job, 'caller', ARGV[2], 'org', ARGV[a + 3], 'user', ARGV[a + 4], 'seq', known[1],
-      'acceptedAt', accepted, 'expiresAt', ARGV[3], 'run', string.match(KEYS[1], ':run:(.+)$'), 'row', ARGV[a + 2],
-      'attempts', '0', 'starts', '0')
-    redis.call('PEXPIRE', job, ttl)
-    redis.call('ZADD', KEYS[3], ARGV[3], ARGV[a + 1])
-    redis.call('HINCRBY', KEYS[1], 'accepted', 1)
-    if redis.call('HDEL', KEYS[4], ARGV[a + 2]) == 1 then redis.call('HINCRBY', KEYS[1], 'rejected', -1) end
-  end
-  reply[i] = known[1] .. ':' .. known[2] .. ':' .. (known[3] and '1' or '0')
-end
-if made > 0 then redis.call('SET', KEYS[2], text(base + made - 1)) end
-return reply
+return {'new', ARGV[1], seq, text(now), text(expires), '', '', text(turn), ARGV[16]}
 `;

@@ -1,4 +1,20 @@
+import { rowBytes } from '../row-outcome.ts';
+import { counting } from './load.ts';
 import { prelude } from './lua.ts';
+import { runSteps } from './run-steps.ts';
+
+/** For scripts that end rows of runs, whose end is some bytes of their page. */
+const rowEnds = `
+local function row_end(ends, place)
+  local bytes = redis.call('GETRANGE', ends, place, place + ${rowBytes - 1})
+  return string.find(bytes, '[^%z]') and bytes or nil
+end
+local function hex(bytes) return (string.gsub(bytes, '.', function(c) return string.format('%02x', string.byte(c)) end)) end
+local function forget_row(job, open, run, id)
+  redis.call('ZREM', open, id)
+  if redis.call('DEL', job) == 1 then redis.call('HINCRBY', run, 'inflight', -1) end
+end
+`;
 
 /** The atomic steps of one job. All keys of a call share one hash tag. */
 
@@ -11,23 +27,44 @@ return text(floor)
 `;
 
 /**
- * KEYS job, user, open, run, epoch · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs, least epoch, startLimit, jobKeyPrefix
+ * KEYS job, user, open, run, epoch, counted, load, ends of the page, events, active runs · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs, least epoch, startLimit, jobKeyPrefix, bytes, page, place in its ends
  * An empty token only asks (the sweeper): a job at work is busy. `starts` counts those that neither ended nor were given
  * back: each was cut short by the end of its process (P11).
- * → {ledger_lost} | {done, outcome, mac, finishedAt} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion, other, its seq, its attempt}:
+ * A row of a run has its end in its page, and a record only while it is at work.
+ * → {ledger_lost} | {done, outcome, mac, finishedAt} | {row_ended, hex} | {run_waits} | {run_over} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion, other, its seq, its attempt}:
  * `other` has an open attempt that nobody has settled in its time.
  */
-export const begin = `${prelude}
+export const begin = `${prelude}${counting}${runSteps}${rowEnds}
 local now = now_ms()
 local epoch = redis.call('GET', KEYS[5])
 if tonumber(string.match(epoch or '', '^%d+') or '0') < tonumber(ARGV[16]) then return {'ledger_lost'} end
 local f = redis.call('HMGET', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt', 'attempt', 'starts')
 if f[1] then return {'done', f[1], f[2], f[3]} end
 local attempt = f[4]
-if redis.call('EXISTS', KEYS[1]) == 0 then
+local record = redis.call('EXISTS', KEYS[1]) == 1
+if ARGV[13] ~= '' then
+  local ended = row_end(KEYS[8], ARGV[21])
+  if ended then return {'row_ended', hex(ended)} end
+  local state = redis.call('HGET', KEYS[4], 'state')
+  if not attempt and state ~= 'running' then
+    if state == 'pausing' or state == 'paused' or state == 'holding' then
+      -- The feeder begins again at this page.
+      local at = tonumber(redis.call('HGET', KEYS[4], 'feedPage') or '0')
+      redis.call('HSET', KEYS[4], 'feedPage', text(math.min(at, tonumber(ARGV[20]))))
+      redis.call('HINCRBY', KEYS[4], 'fed', -1)
+      if record then forget_row(KEYS[1], KEYS[3], KEYS[4], ARGV[1]) run_step(KEYS[4], KEYS[9], KEYS[10], now) end
+      return {'run_waits'}
+    end
+    return {record and 'canceled' or 'run_over'}
+  end
+end
+if not record then
   redis.call('HSET', KEYS[1], 'caller', ARGV[7], 'org', ARGV[8], 'user', ARGV[9], 'seq', ARGV[2], 'acceptedAt', ARGV[10],
     'expiresAt', ARGV[11], 'attempts', '0', 'starts', '0')
-  if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'run', ARGV[13], 'row', ARGV[14]) end
+  if ARGV[13] ~= '' then
+    redis.call('HSET', KEYS[1], 'run', ARGV[13], 'row', ARGV[14])
+    redis.call('HINCRBY', KEYS[4], 'inflight', 1)
+  else count(KEYS[6], KEYS[7], ARGV[1], ARGV[19], ARGV[8]) end
   redis.call('PEXPIRE', KEYS[1], math.max(0, tonumber(ARGV[11]) - now) + tonumber(ARGV[12]) + 86400000)
   redis.call('ZADD', KEYS[3], ARGV[11], ARGV[1])
 end
@@ -44,10 +81,7 @@ if ARGV[3] == '' then
   -- The queue has lost this job, or it would have settled its attempt long ago.
   attempt = false
 end
-if not attempt then
-  if ARGV[13] ~= '' and redis.call('HGET', KEYS[4], 'state') == 'canceled' then return {'canceled'} end
-  if now > tonumber(ARGV[11]) then return {'expired'} end
-end
+if not attempt and now > tonumber(ARGV[11]) then return {'expired'} end
 if ARGV[6] == '0' and applied_seq(u[5]) > tonumber(ARGV[2]) then return {'superseded', u[5]} end
 if tonumber(f[5] or '0') >= tonumber(ARGV[17]) then return {'poison', f[5]} end
 redis.call('HSET', KEYS[2], 'leaseJob', ARGV[1], 'leaseToken', ARGV[3], 'leaseUntil', text(now + tonumber(ARGV[4])))
@@ -107,28 +141,33 @@ return 1
 `;
 
 /**
- * KEYS job, user · ARGV token, waitingFor, uncertain. Gives the lease back when the job is put off: that start does not count.
+ * KEYS job, user, open, run, events, active runs · ARGV token, waitingFor, uncertain, jobId of a row. Gives the lease back when the job is put off: that start does not count.
  * Uncertain: it may have made the change, so nobody may say any more that the job was cancelled before it began.
  */
-export const release = `
+export const release = `${prelude}${runSteps}${rowEnds}
 if redis.call('HGET', KEYS[2], 'leaseToken') == ARGV[1] then
   redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
   if tonumber(redis.call('HGET', KEYS[1], 'starts') or '0') > 0 then redis.call('HINCRBY', KEYS[1], 'starts', -1) end
   if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'uncertain', '1') end
 end
-if redis.call('EXISTS', KEYS[1]) == 1 and ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'waitingFor', ARGV[2]) end
+local f = redis.call('HMGET', KEYS[1], 'seq', 'starts', 'attempt', 'uncertain')
+if not f[1] then return 1 end
+if ARGV[4] ~= '' and f[2] == '0' and not f[3] and not f[4] then
+  forget_row(KEYS[1], KEYS[3], KEYS[4], ARGV[4])
+  run_step(KEYS[4], KEYS[5], KEYS[6], now_ms())
+elseif ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'waitingFor', ARGV[2]) end
 return 1
 `;
 
 /**
- * KEYS job, user, open, run, rejects, failed of the organization, failed secrets, repair payload, inverted, quarantined of the organization · ARGV jobId, outcome, mac,
- * retentionMs, token, backend, applied, counter, row, reject, countAttempt, secretMs, repair payload, repairMs, name of the user, answered, underLease
- * → {lost} | {ok, at} | {done, outcome, mac, at, inverted} | {newer, applied, inverted}: `inverted` is the applied record that we came after
- * One step: outcome, applied sequence, run counters, reject, the list of failed jobs. The first outcome stays. A change that
+ * KEYS job, user, open, run, notes of the run, failed of the organization, failed secrets, repair payload, inverted, quarantined of the organization, events, counted, load, page, its ends, its secret, active runs · ARGV jobId, outcome, mac,
+ * retentionMs, token, backend, applied, counter, row, note, countAttempt, secretMs, repair payload, repairMs, name of the user, answered, underLease, event, its mac, bytes of a row's end, its place
+ * → {row_ended, hex, inverted} | {lost} | {ok, at} | {done, outcome, mac, at, inverted} | {newer, applied, inverted}: `inverted` is the applied record that we came after
+ * One step: outcome, applied sequence, run counters, reject, the list of failed jobs, the event. The first outcome stays. A change that
  * was made after a newer one is an inversion: noted here, repaired by the sweeper. Only an answer tells that: what was read may
  * be anybody's change. An answer may also come when its job was settled otherwise long ago.
  */
-export const commit = `${prelude}
+export const commit = `${prelude}${counting}${runSteps}${rowEnds}
 -- Only our own: another start of this job may have an attempt under way.
 local function give_back()
   if redis.call('HGET', KEYS[2], 'leaseToken') ~= ARGV[5] then return end
@@ -137,7 +176,7 @@ local function give_back()
 end
 local ms = now_ms()
 local now = text(ms)
-local f = redis.call('HMGET', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt')
+local f = redis.call('HMGET', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt', 'attempts')
 local u = redis.call('HMGET', KEYS[2], ARGV[6], 'openJob', 'danglingUntil', 'inversion')
 local known = u[1]
 local overtaken = applied_seq(known) > applied_seq(ARGV[7])
@@ -149,12 +188,14 @@ if ARGV[16] == '1' and overtaken and changed_at(ARGV[7]) > changed_at(known) - 1
   redis.call('ZADD', KEYS[9], now, ARGV[15])
   redis.call('PEXPIRE', KEYS[8], ARGV[14])
 end
-if f[1] then
+local ended = ARGV[20] ~= '' and row_end(KEYS[15], ARGV[21])
+if f[1] or ended then
   -- Made twice, or after all: the ledger knows the later change as ours, or it would pass for a person's.
   if ARGV[16] == '1' and not overtaken and changed_at(ARGV[7]) > changed_at(known) then
     redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
   end
   give_back()
+  if ended then return {'row_ended', hex(ended), inverted} end
   return {'done', f[1], f[2], f[3], inverted}
 end
 -- What rests on reading holds only while nobody else can write.
@@ -177,22 +218,39 @@ if ARGV[7] ~= '' then
     if ARGV[16] ~= '1' then redis.call('HSET', KEYS[2], 'danglingUntil', text(ms + tonumber(ARGV[14]))) end
   end
 end
-if ARGV[11] == '1' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
-redis.call('HSET', KEYS[1], 'outcome', ARGV[2], 'outcomeMac', ARGV[3], 'finishedAt', now)
+if ARGV[20] ~= '' then
+  redis.call('SETRANGE', KEYS[15], ARGV[21], ARGV[20])
+  if ARGV[10] ~= '' then
+    redis.call('HSET', KEYS[5], ARGV[9], ARGV[10])
+    redis.call('PEXPIRE', KEYS[5], math.max(1, redis.call('PTTL', KEYS[4])))
+  end
+  if redis.call('HEXISTS', KEYS[1], 'quarantined') == 1 then redis.call('ZREM', KEYS[10], ARGV[1]) end
+  forget_row(KEYS[1], KEYS[3], KEYS[4], ARGV[1])
+  give_back()
+  if (ARGV[8] == 'failed' or ARGV[8] == 'expired') and redis.call('EXISTS', KEYS[14]) == 1 then
+    redis.call('HSET', KEYS[14], 'failed', '1')
+  end
+  -- Nothing of the page is needed any more: but for a repair, or a retry.
+  if redis.call('EXISTS', KEYS[14]) == 1 and redis.call('HINCRBY', KEYS[14], 'open', -1) <= 0 then
+    redis.call('PEXPIRE', KEYS[16], redis.call('HEXISTS', KEYS[14], 'failed') == 1 and ARGV[12] or ARGV[14])
+  end
+  redis.call('HINCRBY', KEYS[4], ARGV[8], 1)
+  redis.call('HINCRBY', KEYS[4], 'finished', 1)
+  run_failures(KEYS[4], ms)
+  run_step(KEYS[4], KEYS[11], KEYS[17], ms)
+  return {'ok', now}
+end
+local attempts = tonumber(f[4] or '0')
+if ARGV[11] == '1' then attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
+local event = ''
+if ARGV[18] ~= '' then event = tell(KEYS[11], ms, 'e', ARGV[18], 'm', ARGV[19], 'n', text(attempts)) end
+redis.call('HSET', KEYS[1], 'outcome', ARGV[2], 'outcomeMac', ARGV[3], 'finishedAt', now, 'event', event)
 redis.call('HDEL', KEYS[1], 'attempt', 'waitingFor')
 if redis.call('HDEL', KEYS[1], 'quarantined') == 1 then redis.call('ZREM', KEYS[10], ARGV[1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('ZREM', KEYS[3], ARGV[1])
+uncount(KEYS[12], KEYS[13], ARGV[1])
 give_back()
-if redis.call('EXISTS', KEYS[4]) == 1 then
-  redis.call('HINCRBY', KEYS[4], ARGV[8], 1)
-  local finished = redis.call('HINCRBY', KEYS[4], 'finished', 1)
-  if ARGV[10] ~= '' then redis.call('HSET', KEYS[5], ARGV[9], ARGV[10]) end
-  local r = redis.call('HMGET', KEYS[4], 'accepted', 'state')
-  if r[2] == 'running' and finished >= tonumber(r[1]) then
-    redis.call('HSET', KEYS[4], 'state', 'completed', 'finishedAt', now)
-  end
-end
 if ARGV[8] == 'failed' or ARGV[8] == 'expired' then
   redis.call('ZADD', KEYS[6], now, ARGV[1])
   redis.call('ZREMRANGEBYSCORE', KEYS[6], 0, ms - tonumber(ARGV[4]))

@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
-import { z } from 'zod';
 import { PassferryError } from '../errors.ts';
+import { parseQuota, type Quota } from '../quota.ts';
+import { hashToken, type Permission, readCallersFile, type StoredCaller } from './callers-file.ts';
+import { followFile } from './followed-file.ts';
 
-export const permissions = ['set', 'import', 'migrate', 'read', 'admin', 'operate'] as const;
-export type Permission = (typeof permissions)[number];
+export { hashToken, type Permission, permissions } from './callers-file.ts';
 
 /** An authenticated client. */
 export interface Caller {
@@ -13,104 +12,75 @@ export interface Caller {
   home: string;
   /** organization → permissions; `*` holds only `operate`. */
   grants: Record<string, Permission[]>;
+  /** Its own limits, instead of those for all. A rate of null: none. */
+  limits?: { rate?: Quota | null; concurrency?: number };
 }
 
-const callersFile = z.strictObject({
-  callers: z.array(
-    z
-      .strictObject({
-        name: z.string().regex(/^[\w.-]{1,64}$/),
-        /** SHA-256 of the token, hex. */
-        tokenSha256: z.string().regex(/^[0-9a-f]{64}$/),
-        home: z.string().min(1).max(200),
-        grants: z.record(z.string().min(1).max(200), z.array(z.enum(permissions)).min(1)),
-      })
-      .refine(
-        ({ grants }) =>
-          Object.entries(grants).every(([org, list]) =>
-            org === '*' ? list.every((p) => p === 'operate') : !list.includes('operate'),
-          ),
-        { message: 'operate goes with the organization * and nothing else does', path: ['grants'] },
-      ),
-  ),
-});
-
 export interface Callers {
-  /** Authorization header → caller. Errors: `auth_header_missing`, `AUTH-toLo1` (not Bearer), `AUTH-7fs1e` (unknown token). */
-  authenticate(header: string | undefined): Caller;
-  /** Is the organization granted to anybody? */
+  /**
+   * Authorization header → caller. Errors: `auth_header_missing`, `AUTH-toLo1` (not Bearer), `AUTH-7fs1e` (unknown or expired
+   * token), `auth_unavailable` (its issuer cannot be asked).
+   */
+  authenticate(header: string | undefined): Promise<Caller>;
+  /** Is the organization granted to anybody in the callers file? */
   knows(org: string): boolean;
 }
 
-export function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('hex');
-}
+/** Who else knows tokens: token → caller, undefined when it is none of theirs. Error: `auth_unavailable`. */
+export type TokenIssuer = (token: string) => Promise<Caller | undefined>;
 
 /**
  * Reads the callers file, and again when it changes. A file with an error at the start throws `config_invalid`; later the
- * old callers stay and `onError` is told.
+ * old callers stay and `onError` is told. What the file does not know is asked of `issuer`.
  */
-export function loadCallers(path: string, onError: (error: PassferryError) => void): Callers {
-  let known = parseCallers(path);
-  let stamp = stampOf(path);
-  let checkedAt = Date.now();
+export function loadCallers(path: string, onError: (error: PassferryError) => void, issuer?: TokenIssuer): Callers {
+  const file = followFile(path, () => byToken(readCallersFile(path)), onError);
 
-  function refresh(now: boolean): void {
-    if (!now && Date.now() - checkedAt < 2_000) return;
-    checkedAt = Date.now();
-    const seen = stampOf(path);
-    if (seen === stamp) return;
-    stamp = seen;
-    try {
-      known = parseCallers(path);
-    } catch (error) {
-      onError(error as PassferryError);
-    }
+  /** One that has ended is like one that never was. */
+  function find(hash: string): Caller | undefined {
+    const found = file.get().get(hash);
+    return found && found.until > Date.now() ? found.caller : undefined;
   }
 
-  const find = (token: string) => known.get(hashToken(token));
+  function inFile(token: string): Caller | undefined {
+    const hash = hashToken(token);
+    file.refresh(false);
+    const caller = find(hash);
+    if (caller) return caller;
+    file.refresh(true);
+    return find(hash);
+  }
 
   return {
-    authenticate(header) {
+    async authenticate(header) {
       if (header === undefined || header === '') throw new PassferryError('auth_header_missing');
       // As ZITADEL cuts it: the word with its one space, and whatever follows is the token.
       const token = /^Bearer (?!.*Bearer )(.+)$/.exec(header)?.[1];
       if (!token) throw new PassferryError('AUTH-toLo1', { code: 'unauthenticated', message: 'invalid auth header' });
-      refresh(false);
-      let caller = find(token);
-      if (!caller) {
-        refresh(true);
-        caller = find(token);
-      }
+      const caller = inFile(token) ?? (await issuer?.(token));
       if (!caller) throw new PassferryError('AUTH-7fs1e', { code: 'unauthenticated', message: 'Errors.Token.Invalid' });
       return caller;
     },
     knows: (org) =>
-      org !== '*' && [...known.values()].some((caller) => caller.home === org || Object.hasOwn(caller.grants, org)),
+      org !== '*' &&
+      [...file.get().values()].some(({ caller }) => caller.home === org || Object.hasOwn(caller.grants, org)),
   };
 }
 
-function parseCallers(path: string): Map<string, Caller> {
-  let parsed: ReturnType<typeof callersFile.safeParse>;
-  try {
-    parsed = callersFile.safeParse(JSON.parse(readFileSync(path, 'utf8')));
-  } catch (cause) {
-    throw new PassferryError('config_invalid', { message: `The callers file ${path} cannot be read as JSON.`, cause });
-  }
-  if (!parsed.success) {
-    const where = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
-    throw new PassferryError('config_invalid', { message: `The callers file ${path} has errors: ${where}` });
-  }
-  return new Map(parsed.data.callers.map(({ tokenSha256, ...caller }) => [tokenSha256, caller]));
+/** Hash of each token → its caller, and until when it counts (ms). */
+function byToken(stored: StoredCaller[]): Map<string, { caller: Caller; until: number }> {
+  return new Map(
+    stored.flatMap(({ tokenSha256, expiresAt, previous = [], limits, ...stored }) => {
+      const caller: Caller = { ...stored, ...(limits && { limits: limitsOf(limits) }) };
+      const end = expiresAt === undefined ? Number.POSITIVE_INFINITY : Date.parse(expiresAt);
+      const old = previous.map((each) => [each.tokenSha256, Math.min(end, Date.parse(each.expiresAt))] as const);
+      return [...old, [tokenSha256, end] as const].map(([hash, until]) => [hash, { caller, until }] as const);
+    }),
+  );
 }
 
-function stampOf(path: string): string {
-  try {
-    const { mtimeMs, size, ino } = statSync(path);
-    return `${mtimeMs} ${size} ${ino}`;
-  } catch {
-    return 'missing';
-  }
+function limitsOf({ rate, ...others }: NonNullable<StoredCaller['limits']>): NonNullable<Caller['limits']> {
+  return { ...others, ...(rate !== undefined && { rate: parseQuota(rate) ?? null }) };
 }
 
 export function isGranted(caller: Caller, org: string, permission: Permission): boolean {
@@ -132,15 +102,29 @@ export function authorize(caller: Caller, org: string, permission: Permission): 
 
 /** For what concerns every organization: `operate` with `*`. Error: `org_not_granted` (403), for whoever is known. */
 export function authorizeOperate(caller: Caller): void {
-  const list = Object.hasOwn(caller.grants, '*') ? caller.grants['*'] : undefined;
-  if (!list?.includes('operate')) throw new PassferryError('org_not_granted');
+  if (!mayOperate(caller)) throw new PassferryError('org_not_granted');
 }
 
-/** Header `x-zitadel-orgid` → the organization acted in. Error: `AUTH-Bs7Ds` when there is none of that name. */
+/** The same as a question, where it only adds to an answer. */
+export function mayOperate(caller: Caller): boolean {
+  const list = Object.hasOwn(caller.grants, '*') ? caller.grants['*'] : undefined;
+  return list?.includes('operate') === true;
+}
+
+/**
+ * Header `x-zitadel-orgid` → the organization acted in, as the v1 contract has it. Error: `AUTH-Bs7Ds` when there is none of
+ * that name. On our own paths nobody learns that: {@link ownActingOrg}.
+ */
 export function actingOrg(caller: Caller, header: string | undefined, exists: (org: string) => boolean): string {
   if (header === undefined || header === '') return caller.home;
-  if (!exists(header)) {
+  const granted = header !== '*' && Object.hasOwn(caller.grants, header);
+  if (!granted && !exists(header)) {
     throw new PassferryError('AUTH-Bs7Ds', { code: 'permission_denied', message: "Organisation doesn't exist" });
   }
   return header;
+}
+
+/** The same without a word on what exists: whatever is not granted is refused alike by {@link authorize} (P5). */
+export function ownActingOrg(caller: Caller, header: string | undefined): string {
+  return header || caller.home;
 }

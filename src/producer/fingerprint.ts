@@ -27,12 +27,17 @@ export async function fingerprint(
   caller: string,
   request: SetPasswordRequest,
 ): Promise<string> {
-  const scope = JSON.stringify([
-    ...[caller, request.org, request.user, request.changeRequired],
-    ...(request.overwriteNewer ? ['overwriteNewer'] : []),
-  ]);
+  const scope = fingerprintScope(caller, request);
   const salt = createHmac('sha256', key).update(`salt${scope}`).digest();
   const stretched = await stretch(request.password.bytes(), salt, 32, { N: 1024, r: 8, p: 1 });
   const mac = createHmac('sha256', key).update(scope).update(stretched).digest('base64url');
   return `${id}.${mac}`;
+}
+
+/** All of a request but its password. */
+export function fingerprintScope(caller: string, request: SetPasswordRequest): string {
+  return JSON.stringify([
+    ...[caller, request.org, request.user, request.changeRequired],
+    ...(request.overwriteNewer ? ['overwriteNewer'] : []),
+  ]);
 }

@@ -1,39 +1,63 @@
 import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { PassferryError, type Reason } from '../errors.ts';
-import { isJobIdOf, makeIdempotencyKey, makeJobId, makeRunId, rowJobId } from '../ids.ts';
+import { isJobIdOf, makeJobId, makeRunId, rowJobId } from '../ids.ts';
 import { jobDataVersion, type QueueName, queueNames, type SetPasswordData } from '../job.ts';
 import type { FingerprintKeys } from '../key-files.ts';
 import type { Keys } from '../keys.ts';
+import { type AuditEntry, type AuditOptions, createAudit } from '../ledger/audit.ts';
+import { createAuditReader } from '../ledger/audit-read.ts';
 import { dataKeyStore } from '../ledger/data-keys.ts';
+import { type DeliveryData, deliverQueue } from '../ledger/delivery-job.ts';
 import { redisError } from '../ledger/evaluate.ts';
+import { createEventLog } from '../ledger/event-log.ts';
 import { createHolds } from '../ledger/holds.ts';
+import { keepJoinable } from '../ledger/joinable.ts';
 import { createLedger } from '../ledger/ledger.ts';
+import { defaultOrgLimit, type OrgLimit } from '../ledger/load.ts';
+import { createPages } from '../ledger/pages.ts';
 import { createHeldJobs } from '../ledger/quarantine.ts';
-import { createRuns } from '../ledger/runs.ts';
-import { createSealer, type KeyPairs } from '../seal.ts';
-import type { Secret } from '../secret.ts';
+import { createRunControl } from '../ledger/run-control.ts';
+import { createOutgoingCheck, type OutgoingCheck } from '../outgoing.ts';
+import type { RunOptions } from '../run.ts';
+import { createSealer, type KeyPairs, makeRunKey } from '../seal.ts';
+import { Secret } from '../secret.ts';
 import { acceptedKeys, type JobKey, jobParts, sign } from '../signature.ts';
 import { trace } from '../trace.ts';
 import { createCancelDesk } from './cancel.ts';
+import { createEventHub } from './event-hub.ts';
 import { createWaiters } from './events.ts';
 import { fingerprint, keyDigest } from './fingerprint.ts';
+import { createPageWriter } from './import/page-writer.ts';
+import { createEventOf } from './job-event.ts';
+import { createRecent, madeFingerprint, makeKeyFor, namesRequest } from './made-key.ts';
 import { createQuarantineDesk } from './quarantine.ts';
 import { createRetry } from './retry.ts';
+import { createRunDesk } from './runs.ts';
+import { createStatus } from './status.ts';
 import { createUserList } from './user-jobs.ts';
 import type { SetPasswordRequest } from './validate.ts';
 import { createView } from './view.ts';
+import { createWebhookDesk } from './webhooks.ts';
+import { createWhy } from './why.ts';
 
 export interface ProducerOptions {
   /** Fail-fast connection (see `redis.ts`). */
   redis: Redis;
   /** Makes a patient connection for events. */
   connectEvents: () => Redis;
+  /** Told of entries of the event log that are not signed by us. */
+  onForgedEvent?: (id: string) => void;
   keys: Keys;
   publicKeys: KeyPairs;
   jobKey: JobKey;
   fingerprintKey: FingerprintKeys;
   retentionMs: number;
+  /** Where webhooks may lead. Default: only the public internet. */
+  outgoing?: OutgoingCheck;
+  /** How much one organization may have open. Default: 100,000 jobs, 512 MiB. */
+  orgLimit?: OrgLimit;
+  audit?: AuditOptions;
 }
 
 /** Who asks: name and whether protected users may be set. */
@@ -52,13 +76,12 @@ export interface Accepted {
   expiresAt: number;
 }
 
-export interface ImportRow {
-  row: number;
-  org: string;
-  user: string;
-  password: Secret;
-  changeRequired: boolean;
-  overwriteNewer?: boolean;
+/** What is to be done about repeats of a request that came without a key; one of both, once. */
+export interface Repeats {
+  /** They may come by way of any process: it has not ended within the wait. Never throws. */
+  expect(): Promise<void>;
+  /** None is expected. */
+  forget(): void;
 }
 
 export type Producer = ReturnType<typeof createProducer>;
@@ -80,11 +103,16 @@ const jobOptions = {
 
 /** Checks nothing and knows no backend: reserves, seals, signs, stores. */
 export function createProducer(options: ProducerOptions) {
-  const { redis, keys, jobKey, fingerprintKey } = options;
+  const { redis, keys, jobKey, fingerprintKey, orgLimit = defaultOrgLimit } = options;
   const ledger = createLedger({ redis, keys, jobKey, retentionMs: options.retentionMs });
-  const runs = createRuns(redis, keys, options.retentionMs);
-  const seal = createSealer(options.publicKeys, jobKey, dataKeyStore(redis, keys));
+  const runs = createRunControl(redis, keys, options.retentionMs, jobKey);
+  const pages = createPages(redis, keys, jobKey);
+  const dataKeys = dataKeyStore(redis, keys);
+  const seal = createSealer(options.publicKeys, jobKey, dataKeys);
+  const audit = createAudit({ redis, keys, jobKey, ...options.audit });
   const waiters = createWaiters({ connect: options.connectEvents, keys, ledger });
+  const log = createEventLog(redis, keys, jobKey, options.onForgedEvent);
+  const events = createEventHub({ log, connect: options.connectEvents });
   const queues = Object.fromEntries(
     Object.entries(queueNames).map(([key, name]) => {
       // Own client and no version check: the only set of options that fails fast and recovers (F64).
@@ -94,8 +122,21 @@ export function createProducer(options: ProducerOptions) {
     }),
   ) as Record<QueueName, Queue>;
 
+  const recent = createRecent();
+  const today = () => fingerprintKey.current(options.retentionMs);
+  /** The key of a request whose caller sent none: told also when storing it fails. */
+  const makeKey = ({ caller }: Pick<Asker, 'caller'>, request: SetPasswordRequest) =>
+    makeKeyFor(today(), caller, request);
+
+  const deliver = new Queue<DeliveryData>(deliverQueue, {
+    connection: redis,
+    prefix: keys.bullPrefix,
+    skipVersionCheck: true,
+  });
+  deliver.on('error', () => {});
+
   // A key must also go with its window while nobody sends anything.
-  const rotation = setInterval(() => fingerprintKey.current(options.retentionMs), 3_600_000);
+  const rotation = setInterval(today, 3_600_000);
   rotation.unref();
 
   /** Job data: sealed, then signed as a whole. */
@@ -124,91 +165,141 @@ export function createProducer(options: ProducerOptions) {
 
   /**
    * Accepts one request: when this returns, the job is stored (P1). Errors: `accept_unknown` (send again with the key that
-   * is returned), `ledger_not_ready`, `idempotency_key_reused`, `idempotency_key_locked`. `mayJoin`: the key was made by us, so a
-   * request equal to this user's newest open job of the caller is that job (proxies repeat 504s by themselves).
+   * is returned), `ledger_not_ready`, `org_quota`, `idempotency_key_reused`, `idempotency_key_locked`. `mayJoin`: the key was made by us, so a
+   * request equal to this user's newest open job of the caller is that job (proxies repeat 504s by themselves). `queue`: one of
+   * many goes into that of rows.
    */
   async function setPassword(
     asker: Asker,
     request: SetPasswordRequest,
     {
-      idempotencyKey = makeIdempotencyKey(),
+      idempotencyKey = makeKey(asker, request),
       mayJoin = false,
       expiresInMs = asyncExpiryMs,
-    }: { idempotencyKey?: string; mayJoin?: boolean; expiresInMs?: number } = {},
-  ): Promise<Accepted> {
+      queue = 'interactive',
+      record = audit.entry({}),
+    }: {
+      idempotencyKey?: string;
+      mayJoin?: boolean;
+      expiresInMs?: number;
+      queue?: 'interactive' | 'rows';
+      record?: AuditEntry;
+    } = {},
+  ): Promise<Accepted & { repeats: Repeats }> {
     const [current, ...others] = acceptedKeys(jobKey) as [Buffer, ...Buffer[]];
     const digest = (key: Buffer) => keyDigest(key, asker.caller, request.org, idempotencyKey);
+    const print = async (id: string) => {
+      const key = fingerprintKey.find(id);
+      return key && fingerprint(key, asker.caller, request);
+    };
     let reserved: Awaited<ReturnType<typeof ledger.reserve>>;
+    let kept: Secret | undefined;
+    record.about({ action: 'set', caller: asker.caller, org: request.org, user: request.user });
+    const newId = makeJobId(current, request.org);
     trace('accept:received', { jobId: '' });
     try {
+      const made = namesRequest(fingerprintKey, idempotencyKey, asker.caller, request);
+      const asMade = made ? madeFingerprint.same : madeFingerprint.other;
       reserved = await ledger.reserve({
         keyDigest: digest(current),
         otherKeyDigests: others.map(digest),
-        jobId: makeJobId(current, request.org),
-        fingerprint: await fingerprint(fingerprintKey.current(options.retentionMs), asker.caller, request),
-        fingerprintUnder: async (id) => {
-          const key = fingerprintKey.find(id);
-          return key && fingerprint(key, asker.caller, request);
-        },
+        jobId: newId,
+        fingerprint: made ? asMade : await fingerprint(today(), asker.caller, request),
+        fingerprintUnder: async (id) => (id === 'made' ? asMade : print(id)),
         caller: asker.caller,
         org: request.org,
         user: request.user,
         expiresInMs,
-        mayJoin,
+        ...(mayJoin && {
+          isSame: async (jobId, stored) =>
+            recent.isSame(jobId, idempotencyKey) ?? stored === (await print(stored.slice(0, stored.indexOf('.')))),
+        }),
+        limit: orgLimit,
+        queue,
+        audit: () => record.accepting({ job: newId }),
       });
       const { jobId } = reserved;
       trace('accept:reserved', { jobId });
       if (!reserved.done) {
         const data = await makeData(asker, request, reserved);
         trace('accept:sealed', { jobId });
-        await queues.interactive.add(data.name, data, { ...jobOptions, jobId: data.jobId });
+        const { queue: line, turn: priority } = reserved;
+        await queues[line].add(data.name, data, { ...jobOptions, jobId: data.jobId, priority });
         trace('accept:added', { jobId });
       }
+      if (mayJoin && made && !reserved.replayed) {
+        recent.add(jobId, idempotencyKey);
+        kept = new Secret(Buffer.from(request.password.bytes()));
+      }
     } catch (error) {
-      throw unknownAccept(error);
+      const told = unknownAccept(error);
+      void record.refused(told);
+      throw told;
     } finally {
       request.password.wipe();
     }
+    if (reserved.replayed) void record.accepted({ job: reserved.jobId, replayed: true });
+    else record.stored({ job: reserved.jobId });
     return {
       jobId: reserved.jobId,
       idempotencyKey,
       replayed: reserved.replayed,
       acceptedAt: reserved.acceptedAt,
       expiresAt: reserved.expiresAt,
+      repeats: {
+        async expect() {
+          if (!kept) return;
+          try {
+            const again = await fingerprint(today(), asker.caller, { ...request, password: kept });
+            await keepJoinable(redis, keys, reserved.jobId, again);
+          } catch {
+            // Then a repeat by way of another process is a job of its own: the same password once more.
+          } finally {
+            kept.wipe();
+          }
+        },
+        forget: () => kept?.wipe(),
+      },
     };
   }
 
-  /** Stores one chunk (up to 500 rows) of a run. Safe to repeat: ids and sequences are the same again. */
-  async function addRows(asker: Asker, run: { id: string; expiresAt: number }, rows: ImportRow[]): Promise<void> {
-    try {
-      const reserved = await ledger.reserveRows(
-        { run: run.id, caller: asker.caller, expiresAt: run.expiresAt },
-        rows.map((row) => ({ jobId: rowJobId(run.id, row.row), row: row.row, org: row.org, user: row.user })),
-      );
-      const jobs = await Promise.all(
-        reserved.map(async (at, i) => {
-          if (at.done) return undefined;
-          const place = { ...at, expiresAt: run.expiresAt, run: run.id };
-          const data = await makeData(asker, rows[i] as ImportRow, place);
-          return { name: data.name, data, opts: { ...jobOptions, jobId: data.jobId } };
-        }),
-      );
-      const open = jobs.filter((job) => job !== undefined);
-      if (open.length > 0) await queues.rows.addBulk(open);
-    } catch (error) {
-      throw unknownAccept(error);
-    } finally {
-      for (const row of rows) row.password.wipe();
-    }
+  /** Opens a run or goes on with it, and takes its rows. Errors: `idempotency_key_reused`, `ledger_not_ready`, `run_ended`. */
+  async function openRun(run: { id: string; caller: string; org: string; expiresInMs: number; options: RunOptions }) {
+    const { acceptedAt: runAt, expiresAt, ttlMs } = await runs.open(run);
+    const { id, caller, org } = run;
+    return createPageWriter({
+      pages,
+      jobKey,
+      place: { run: id, caller, org, runAt, expiresAt, ttlMs, overwriteNewer: run.options.overwriteNewer },
+      newKey: () => makeRunKey(options.publicKeys, jobKey, dataKeys, expiresAt),
+      prints: fingerprintKey,
+      retentionMs: options.retentionMs,
+    });
   }
 
-  const view = createView(ledger, queues);
+  const desk = createRunDesk(redis, keys, jobKey, pages, runs);
+  const viewJob = createView(ledger, queues);
+  // A row has a record only while it is at work.
+  const view: typeof viewJob = async (jobId, record) => (await viewJob(jobId, record)) ?? desk.asJob(jobId);
+  const status = createStatus(redis, keys, jobKey, options.retentionMs);
 
   return {
     setPassword,
-    addRows,
-    runs,
+    makeKey,
+    openRun,
+    /** The records of what was asked for, and their reader. */
+    audit,
+    audited: createAuditReader({ redis, keys, jobKey }),
+    runs: { ...runs, ...desk },
     holds: createHolds(redis, keys, jobKey),
+    webhooks: createWebhookDesk({
+      redis,
+      keys,
+      jobKey,
+      publicKeys: options.publicKeys,
+      queue: deliver,
+      check: options.outgoing ?? createOutgoingCheck([]),
+    }),
     quarantine: createQuarantineDesk({
       ledger,
       held: createHeldJobs(redis, keys),
@@ -225,12 +316,19 @@ export function createProducer(options: ProducerOptions) {
     jobsOf: createUserList(ledger, view),
     failed: createRetry({ redis, jobKey, ledger, queues: Object.values(queues), view }),
     wait: waiters.wait,
+    /** What ends, for any number of readers. */
+    events,
+    eventOf: createEventOf(ledger),
     isReady: () => ledger.isReady(),
     ping: () => redis.ping(),
+    status,
+    why: createWhy({ redis, keys, jobKey, ledger, status }),
     async close() {
       clearInterval(rotation);
+      events.close();
       await waiters.close();
-      await Promise.all(Object.values(queues).map((queue) => queue.close().catch(() => {})));
+      await audit.close();
+      await Promise.all([...Object.values(queues), deliver].map((queue) => queue.close().catch(() => {})));
       redis.disconnect();
     },
   };

@@ -1,12 +1,15 @@
+import type { IncomingMessage } from 'node:http';
 import { PassferryError } from '../errors.ts';
 import { makeIdempotencyKey } from '../ids.ts';
 import type { Outcome } from '../job.ts';
+import type { AuditEntry } from '../ledger/audit.ts';
 import type { Log } from '../log.ts';
+import { recordedIn } from './audited.ts';
 import { actingOrg, authorize, type Callers, isGranted } from './callers.ts';
 import { parseFlag } from './fields.ts';
 import { type Preferences, parsePrefer } from './prefer.ts';
 import { type Accepted, asyncExpiryMs, type Producer } from './producer.ts';
-import { parseIdempotencyKey, parseSetPassword } from './validate.ts';
+import { checkUserId, parseIdempotencyKey, parseSetPassword } from './validate.ts';
 
 /** What the deprecated call needs, whatever protocol it comes over. */
 export interface V1Deps {
@@ -18,6 +21,8 @@ export interface V1Deps {
   waitMs: number;
   /** Fires when the process closes: nobody is kept waiting. */
   closing: AbortSignal;
+  /** Where a request comes from, for the audit records. Default: not told. */
+  addressOf?: (request: IncomingMessage) => string;
   log: Log;
 }
 
@@ -39,6 +44,8 @@ export interface V1Call {
   patienceMs?: number;
   /** Fires when the caller has gone. */
   gone?: AbortSignal;
+  /** The address it comes from. */
+  from?: string | undefined;
 }
 
 /** Its end, or the word that there is none yet. */
@@ -56,6 +63,12 @@ const syncExpiryMs = 15 * 60_000;
  * Errors: those of the checks and of accepting; `wait_over` (accepted, no end within the wait; ask again with the key).
  */
 export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
+  const { audit } = deps.producer;
+  const record = audit.entry({ action: 'set', ...(call.from !== undefined && { from: call.from }) });
+  return audit.around(record, () => answer(call, deps, record));
+}
+
+async function answer(call: V1Call, deps: V1Deps, record: AuditEntry): Promise<V1Answer> {
   const { producer, callers, orgExists, waitMs, closing } = deps;
   const startedAt = performance.now();
   const sentKey = call.header('idempotency-key');
@@ -63,11 +76,13 @@ export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
   if (sentKey === undefined) call.tell('idempotency-key', madeKey);
 
   const body = call.body();
-  const caller = callers.authenticate(call.header('authorization'));
+  const caller = await callers.authenticate(call.header('authorization'));
+  const ofUser = checkUserId(call.user) === undefined && { user: call.user };
+  record.about({ caller: caller.name, org: caller.home, ...ofUser });
   const org = actingOrg(caller, call.header('x-zitadel-orgid'), orgExists);
+  record.about({ org: recordedIn(caller, org) });
   authorize(caller, org, 'set');
-  const idempotencyKey = sentKey === undefined ? madeKey : parseIdempotencyKey(sentKey);
-  if (sentKey !== undefined) call.tell('idempotency-key', idempotencyKey);
+  const givenKey = sentKey === undefined ? undefined : parseIdempotencyKey(sentKey);
   const expiresInMs = parseExpiresIn(call.header('passferry-expires-in'));
   const prefer = parsePrefer(call.header('prefer'));
   const respondAsync = prefer.respondAsync && call.asyncAnswers;
@@ -76,9 +91,12 @@ export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
   const request = { ...parseSetPassword(body, org, call.user), ...(overwriteNewer && { overwriteNewer }) };
 
   const asker = { caller: caller.name, admin: isGranted(caller, org, 'admin') };
+  const idempotencyKey = givenKey ?? producer.makeKey(asker, request);
+  call.tell('idempotency-key', idempotencyKey);
   const accepted = await producer.setPassword(asker, request, {
     idempotencyKey,
-    mayJoin: sentKey === undefined,
+    mayJoin: givenKey === undefined,
+    record,
     expiresInMs: expiresInMs ?? (respondAsync ? asyncExpiryMs : syncExpiryMs),
   });
   if (overwriteNewer) deps.log.info({ jobId: accepted.jobId, org, by: caller.name }, overwritesNewer);
@@ -94,6 +112,8 @@ export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
   const applied = [respondAsync && 'respond-async', prefer.waitMs !== undefined && `wait=${prefer.waitMs / 1_000}`];
   const honoured = applied.filter((each) => each !== false).join(', ');
   if (honoured !== '') call.tell('preference-applied', honoured);
+  if (outcome || respondAsync) accepted.repeats.forget();
+  else await accepted.repeats.expect();
   if (outcome) {
     if ('result' in outcome) call.tell('passferry-result', outcome.result);
     return { kind: 'ended', outcome };
@@ -104,7 +124,7 @@ export async function callV1(call: V1Call, deps: V1Deps): Promise<V1Answer> {
 }
 
 /** Not `AbortSignal.any`: Node 20 keeps what it makes for as long as a source lives, and `closing` lives as the process. */
-async function untilAny<T>(
+export async function untilAny<T>(
   signals: (AbortSignal | undefined)[],
   wait: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {

@@ -36,5 +36,8 @@ export function errorHeaders(error: PassferryError): Record<string, string> {
   const headers: Record<string, string> = { 'passferry-reason': error.reason };
   if (error.code === 'unauthenticated') headers['www-authenticate'] = 'Bearer';
   if (error.code === 'unavailable' || error.code === 'deadline_exceeded') headers['retry-after'] = '2';
+  if (error.code === 'resource_exhausted') {
+    headers['retry-after'] = `${Math.max(1, Math.ceil((error.retryAfterMs ?? 2_000) / 1_000))}`;
+  }
   return headers;
 }

@@ -20,7 +20,7 @@ export function createView(ledger: Ledger, queues: Queues) {
     const known = record ?? (await ledger.job(jobId));
     if (!known) return undefined;
     const { outcome } = known;
-    const state = outcome ? ('code' in outcome ? 'failed' : 'completed') : await queueState(jobId, known.run);
+    const state = outcome ? ('code' in outcome ? 'failed' : 'completed') : await queueState(jobId, known);
     const until = await ledger.retryUntil(known);
     const { at, ...told } = outcome ?? { at: 0 };
     return {
@@ -46,8 +46,8 @@ export function createView(ledger: Ledger, queues: Queues) {
     };
   }
 
-  async function queueState(jobId: string, run: string | undefined): Promise<JobState> {
-    const state = await queues[run ? 'rows' : 'interactive'].getJobState(jobId);
+  async function queueState(jobId: string, { run, queue }: JobRecord): Promise<JobState> {
+    const state = await queues[run || queue === 'rows' ? 'rows' : 'interactive'].getJobState(jobId);
     if (state === 'active' || state === 'delayed') return state;
     return 'waiting';
   }

@@ -9,6 +9,8 @@ export interface Backoff {
   waitMs(): number;
   failed(error: PassferryError): number;
   succeeded(): void;
+  /** ms until this backend should be tried again. Only a look: nobody becomes the one that tries. */
+  leftMs(): number;
   /** Why it waits, or undefined. */
   reason(): string | undefined;
 }
@@ -55,6 +57,7 @@ export function createBackoff(now: () => number = Date.now, random: () => number
       trying = false;
       why = undefined;
     },
+    leftMs: () => Math.max(0, until - now()),
     reason: () => why,
   };
 }

@@ -1,30 +1,65 @@
 import type { QueueName } from '../job.ts';
 
 /**
- * A limit on how much runs at once towards one backend; interactive jobs go first. Asked to slow down it halves its room,
- * and takes it back one by one as things go well.
+ * A limit on how much runs at once towards one backend; interactive jobs go first, and the organizations that wait go in turn.
+ * Asked to slow down it halves its room, and takes it back one by one as things go well.
  */
 export interface Gate {
   readonly limit: number;
   /** How many may be inside now: 1 to the limit. */
   room(): number;
+  /** How many are inside. */
+  inside(): number;
   /** Too fast for the backend. What is inside stays. */
   slow(): void;
   /** One went well. */
   well(): void;
   /** Resolves with a function that gives the place back, exactly once. Rejects when the signal fires while waiting. */
-  enter(queue: QueueName, signal: AbortSignal): Promise<() => void>;
+  enter(queue: QueueName, signal: AbortSignal, org?: string): Promise<() => void>;
+}
+
+type Go = () => void;
+type Lines = ReturnType<typeof createLines>;
+
+/** One line an organization, and the organizations in a line themselves. */
+function createLines() {
+  const byOrg = new Map<string, Go[]>();
+  return {
+    join(org: string, go: Go): void {
+      const line = byOrg.get(org);
+      if (line) line.push(go);
+      else byOrg.set(org, [go]);
+    },
+    leave(org: string, go: Go): void {
+      const rest = byOrg.get(org)?.filter((each) => each !== go) ?? [];
+      if (rest.length > 0) byOrg.set(org, rest);
+      else byOrg.delete(org);
+    },
+    /** The first of the organization whose turn it is; that one stands last then. */
+    next(): Go | undefined {
+      for (const [org, [first, ...rest]] of byOrg) {
+        byOrg.delete(org);
+        if (rest.length > 0) byOrg.set(org, rest);
+        return first;
+      }
+      return undefined;
+    },
+  };
 }
 
 export function createGate(limit: number): Gate {
   let inside = 0;
   let room = limit;
   let successes = 0;
-  const lines: Record<QueueName, (() => void)[]> = { interactive: [], rows: [], quarantine: [] };
+  const lines: Record<QueueName, Lines> = {
+    interactive: createLines(),
+    rows: createLines(),
+    quarantine: createLines(),
+  };
 
   function letIn(): void {
     while (inside < room) {
-      const next = lines.interactive.shift() ?? lines.rows.shift() ?? lines.quarantine.shift();
+      const next = lines.interactive.next() ?? lines.rows.next() ?? lines.quarantine.next();
       if (!next) return;
       next();
     }
@@ -38,6 +73,7 @@ export function createGate(limit: number): Gate {
   return {
     limit,
     room: () => room,
+    inside: () => inside,
     slow() {
       room = Math.max(1, Math.floor(room / 2));
       successes = 0;
@@ -48,9 +84,8 @@ export function createGate(limit: number): Gate {
       successes = 0;
       letIn();
     },
-    enter(queue, signal) {
+    enter(queue, signal, org = '') {
       return new Promise((resolve, reject) => {
-        const line = lines[queue];
         const go = () => {
           signal.removeEventListener('abort', leaveLine);
           inside++;
@@ -62,15 +97,14 @@ export function createGate(limit: number): Gate {
           });
         };
         const leaveLine = () => {
-          const place = line.indexOf(go);
-          if (place >= 0) line.splice(place, 1);
+          lines[queue].leave(org, go);
           reject(signal.reason);
         };
         if (signal.aborted) reject(signal.reason);
         else if (inside < room) go();
         else {
           signal.addEventListener('abort', leaveLine, { once: true });
-          line.push(go);
+          lines[queue].join(org, go);
         }
       });
     },

@@ -16,6 +16,8 @@ export interface Holding {
   held(backend: BackendName): Promise<Held | undefined>;
   /** The same backend, which sends nothing while it is held: error `held` (scope `backend`, no effect). */
   guard(backend: Backend): Backend;
+  /** A hold of this worker alone, as it is now. */
+  local(backend: BackendName): string | undefined;
   /** What was last seen: for health. */
   seen(backend: BackendName): boolean;
   /** ms after which a held job asks again: about a second, more for very many, so that they do not all ask at once. */
@@ -91,6 +93,7 @@ export function createHolding(holds: Holds, local: LocalHold | undefined, log: L
   return {
     held,
     guard,
+    local: (backend) => local?.why(backend),
     seen: (backend) => last[backend] !== undefined,
     askAgainMs() {
       const now = Date.now();

@@ -1,5 +1,6 @@
 import type { Backend } from '../adapters/port.ts';
 import type { PassferryError } from '../errors.ts';
+import type { LaneFacts } from '../ledger/beats.ts';
 import type { Log } from '../log.ts';
 import { createBackoff } from './backoff.ts';
 import { createGate } from './gate.ts';
@@ -33,6 +34,7 @@ export function createLane(
   const forbidden = createOrganizationPauses(organizationFirstMs, organizationLongestMs);
   const gate = createGate(limit);
   let slowedAt = 0;
+  let workedAt: number | undefined;
 
   /** Many are told at once that they were too many: once is enough. */
   function slowDown(): void {
@@ -77,10 +79,26 @@ export function createLane(
 
     /** An answer of the backend ends its pauses. */
     worked(org: string): void {
+      workedAt = performance.now();
       backoff.succeeded();
       gate.well();
       if (unauthenticated.succeeded()) log.info({ by: 'worker', backend }, 'our credentials work again');
       if (forbidden.succeeded(org)) log.info({ by: 'worker', backend, org }, 'the organization works again');
+    },
+
+    /** As others are told. A hold in Redis is not among it: they read that themselves. */
+    facts(): LaneFacts {
+      const waitingFor = unauthenticated.paused ? 'backend_unauthenticated' : backoff.reason();
+      const localHold = holding.local(backend);
+      return {
+        ...(waitingFor && { waitingFor, retryInMs: Math.round(Math.max(unauthenticated.leftMs(), backoff.leftMs())) }),
+        ...(localHold && { localHold }),
+        forbidden: forbidden.size(),
+        inside: gate.inside(),
+        room: gate.room(),
+        limit,
+        ...(workedAt !== undefined && { lastOkMs: Math.round(performance.now() - workedAt) }),
+      };
     },
 
     /** Why it gets nothing now, for health. */

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { Backend } from '../adapters/port.ts';
-import type { BackendName } from '../job.ts';
+import type { BackendName, Outcome } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import type { LaneFacts } from '../ledger/beats.ts';
 import type { Log } from '../log.ts';
 import type { DataKeyStore, KeyPairs } from '../seal.ts';
 import type { JobKey } from '../signature.ts';
@@ -21,7 +22,10 @@ export interface WorkerOptions {
   failedSecretMs?: number;
   backends: Partial<Record<BackendName, { backend: Backend; limit: number }>>;
   stages: Stages;
+  /** Users whose password only callers with `admin` may set. Default none. */
   protectedUsers?: ReadonlySet<string>;
+  /** Roles in the backend that protect a user in the same way. Default: any role; empty: roles are not read. */
+  protectedRoles?: ReadonlySet<string>;
   /** A hold that needs neither API nor Redis. Default none. */
   localHold?: LocalHold;
   /** A file with a copy of the epoch, beside the one that v1 keeps. Default none. */
@@ -32,6 +36,8 @@ export interface WorkerOptions {
   probeMs?: number;
   /** What becomes of jobs that end their process. Default: held for a person. */
   quarantine?: QuarantineWay;
+  /** Counts what becomes of jobs. Default: nobody. */
+  meter?: Meter;
   log: Log;
   /** Longest time of one backend call, ms. Default 20,000. */
   deadlineMs?: number;
@@ -41,6 +47,14 @@ export interface WorkerOptions {
   stuckMs?: number;
   /** How long `close` waits for jobs in hand before it aborts them, ms. Default 25,000. */
   closeMs?: number;
+}
+
+/** Told of what becomes of jobs, once for each time. */
+export interface Meter {
+  /** An outcome was recorded: the first of its job. */
+  ended(outcome: Outcome): void;
+  /** A job was put off, for a reason of ours. */
+  putOff(backend: BackendName, reason: string): void;
 }
 
 export interface PassferryWorker {
@@ -59,6 +73,8 @@ export interface PassferryWorker {
     healthy: boolean;
     /** Jobs in quarantine that still want to run, as last seen. */
     quarantined: number;
+    /** The way to each backend. */
+    lanes: Partial<Record<BackendName, LaneFacts>>;
   };
   /** The quarantine process only: resolves when it has had nothing to do for some seconds. */
   idle: Promise<void>;

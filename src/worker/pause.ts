@@ -2,6 +2,8 @@
 export interface Pause {
   /** ms to wait; 0: go. When a pause is over only the first who asks goes, the others wait for what becomes of it. */
   waitMs(): number;
+  /** ms until the next try. Only a look: nobody becomes the one that tries. */
+  leftMs(): number;
   /** Returns ms until the next try. */
   failed(): number;
   /** True when this ended a pause. */
@@ -41,6 +43,7 @@ export function createPause(
       trying = false;
       return until - now();
     },
+    leftMs: () => (failures === 0 ? 0 : Math.max(0, until - now())),
     succeeded() {
       const ended = failures > 0;
       failures = 0;
@@ -67,6 +70,8 @@ export function createOrganizationPauses(firstMs: number, longestMs: number, now
       }
       return pause.failed();
     },
+    /** How many wait. */
+    size: () => pauses.size,
     /** True when this ended a pause. */
     succeeded: (org: string): boolean => pauses.delete(org),
   };

@@ -91,6 +91,8 @@ export function createQuarantine(way: QuarantineWay, redis: Redis, keys: Keys, l
   async function move(job: Job, data: SetPasswordData): Promise<object> {
     await queue.add(data.name, data, {
       ...job.opts,
+      // One at a time, as they came.
+      priority: 0,
       jobId: data.jobId,
       // Others would age out those that are held. What fails for good is taken away by the sweeper in time.
       removeOnFail: false,

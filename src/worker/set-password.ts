@@ -6,14 +6,15 @@ import type { Begun } from '../ledger/begun.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Opener } from '../seal.ts';
 import { trace } from '../trace.ts';
-import { checkProtected } from './protect.ts';
+import { type Peek, sameMs, stillTrue } from './peek.ts';
+import { checkProtected, type Protection } from './protect.ts';
 
 /** What the handler needs; each is a capability, none a container. */
 export interface SetPasswordDeps {
   ledger: Ledger;
   open: Opener;
   backend: Backend;
-  protectedUsers: ReadonlySet<string> | undefined;
+  protection: Protection;
   /** How long a lost answer of v2 is looked for by reading, ms. */
   settleMs: number;
   /** Longest time one call to the backend may take, ms: shorter than the lease. */
@@ -22,8 +23,6 @@ export interface SetPasswordDeps {
 
 /** A later change by someone else counts as later only beyond this: clocks differ. */
 const toleranceMs = 2_000;
-/** One change as two calls print its time: one may have been cut to milliseconds. */
-const sameMs = 1.5;
 
 type Go = Extract<Begun, { kind: 'go' }>;
 
@@ -37,6 +36,7 @@ export async function setPassword(
   token: string,
   deps: SetPasswordDeps,
   signal: AbortSignal,
+  peek?: Peek,
 ): Promise<Outcome> {
   const { ledger, backend } = deps;
   try {
@@ -52,11 +52,12 @@ export async function setPassword(
         password,
         changeRequired: data.changeRequired,
         overwriteNewer: data.overwriteNewer,
+        ...(data.asOf !== undefined && { asOf: data.asOf, ownFrom: BigInt(data.runAt ?? 0) * 1_000n }),
       };
-      await checkProtected(data, backend, deps.protectedUsers, signal);
+      await (peek?.allowed ?? checkProtected(data, backend, deps.protection, signal));
       return backend.exact
         ? await setExact(data, change, token, deps, signal)
-        : await setRecorded(data, change, begun, token, deps, signal);
+        : await setRecorded(data, change, begun, token, deps, signal, peek);
     } finally {
       password.wipe();
     }
@@ -98,12 +99,13 @@ async function setRecorded(
   token: string,
   deps: SetPasswordDeps,
   signal: AbortSignal,
+  peek?: Peek,
 ): Promise<Outcome> {
   const { ledger, backend } = deps;
   if (!backend.readUser) throw new PassferryError('ability_missing', { scope: 'backend' });
   const readUser = backend.readUser.bind(backend, data.org, data.user);
 
-  const user = await readUser(signal);
+  const user = (await stillTrue(peek, begun)) ?? (await readUser(signal));
   // v2 has no organization filter: without this line one tenant could write another's users (P5).
   if (user.org !== data.org) throw unknownUser();
 
@@ -136,7 +138,7 @@ async function setRecorded(
     // Older or newer than that one: asked again.
     throw new PassferryError('aborted', { scope: 'backend' });
   }
-  if (!data.overwriteNewer && isForeign(user.passwordChangedAt, begun, data.acceptedAt + toleranceMs)) {
+  if (!data.overwriteNewer && isForeign(user.passwordChangedAt, knownAsOurs(data, begun), (data.asOf ?? data.acceptedAt) + toleranceMs)) {
     const outcome: Outcome = { result: 'stale', inEffect: false, backend: backend.name, at: 0 };
     return ledger.commit(data, outcome, { token, underLease: true });
   }
@@ -217,8 +219,14 @@ function isOf(attempt: NonNullable<Go['attempt']>, begun: Go, changedAt: number)
  * Changed after `limit`, and later than what the ledger knows as ours. An earlier time says nothing: the read model lags,
  * and what it shows our own change has replaced.
  */
-function isForeign(changedAt: number | undefined, begun: Go, limit: number): boolean {
-  return changedAt !== undefined && changedAt > limit && changedAt > (begun.applied?.changedAt ?? 0) + sameMs;
+function isForeign(changedAt: number | undefined, ours: number, limit: number): boolean {
+  return changedAt !== undefined && changedAt > limit && changedAt > ours + sameMs;
+}
+
+/** Time of our newest change; of a file that says how old it is, only what the file itself has set counts as ours. */
+function knownAsOurs(data: SetPasswordData, { applied }: Go): number {
+  if (!applied || (data.asOf !== undefined && BigInt(applied.seq) < BigInt(data.runAt ?? 0) * 1_000n)) return 0;
+  return applied.changedAt;
 }
 
 function unknownUser(): PassferryError {

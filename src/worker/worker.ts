@@ -13,28 +13,37 @@ import {
   queueNames,
   type SetPasswordData,
 } from '../job.ts';
+import { createBeats } from '../ledger/beats.ts';
 import type { Begun } from '../ledger/begun.ts';
 import { createEpoch } from '../ledger/epoch.ts';
 import { createHolds } from '../ledger/holds.ts';
 import { createLedger } from '../ledger/ledger.ts';
+import { createPages } from '../ledger/pages.ts';
 import { createRepairs } from '../ledger/repair.ts';
+import { createRunControl } from '../ledger/run-control.ts';
 import { createOpener } from '../seal.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
 import { trace } from '../trace.ts';
+import { version } from '../version.ts';
 import { within } from '../within.ts';
+import { startBeat } from './beat.ts';
 import { withDeadline } from './deadline.ts';
 import { createEpochWatch, epochCopies } from './epoch.ts';
 import { createFailedSweep } from './failed.ts';
+import { startFeeder } from './feed.ts';
 import { createHolding } from './holding.ts';
 import { createLane, type Lane } from './lane.ts';
 import type { PassferryWorker, WorkerOptions } from './options.ts';
+import { type Peek, startPeek } from './peek.ts';
 import { startPulse } from './pulse.ts';
 import { createQuarantine } from './quarantine.ts';
 import { createRepair, tellInverted } from './repair.ts';
+import { createRows, rowJob } from './rows.ts';
 import { seldom } from './seldom.ts';
 import { setPassword } from './set-password.ts';
 import { leader, stageOf } from './stage.ts';
 import { startSweeper } from './sweep.ts';
+import { createTally } from './tally.ts';
 
 /** Recovery after a kill: lock and stall check together, about 15 s at most (F27). */
 const lockMs = 10_000;
@@ -43,6 +52,7 @@ const leaseMarginMs = 10_000;
 /** Someone else writes this user; looked at again soon, for that takes one call. */
 const busyMs = 250;
 const unknownVersionMs = 60_000;
+const redisDownMs = 1_000;
 const organizationMs = 60_000;
 /** How long Redis has to hear that jobs are put back. */
 const lastWordMs = 2_000;
@@ -61,14 +71,27 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     log.error({ what, jobId }, 'a record in Redis is not signed by us and counts as absent');
     trace('ledger:forged', { jobId, reason: what });
   };
-  const ledger = createLedger({ redis, keys, jobKey, ...times, onInverted: tellInverted(log) }, tellForged);
-  const open = createOpener(options.privateKeys, jobKey, options.dataKeys, (id) => tellForged('data key', id));
+  const tally = createTally();
+  const onOutcome = (outcome: Outcome) => {
+    tally.ended();
+    options.meter?.ended(outcome);
+  };
+  const ledger = createLedger({ redis, keys, jobKey, ...times, onInverted: tellInverted(log), onOutcome }, tellForged);
+  const pages = createPages(redis, keys, jobKey, (id) => tellForged('page', id));
+  const rows = createRows(
+    pages,
+    jobKey,
+    createOpener(options.privateKeys, jobKey, options.dataKeys, (id) => tellForged('data key', id)),
+  );
+  const { open } = rows;
   const holding = createHolding(createHolds(redis, keys, jobKey), options.localHold, log);
   const lanes: Partial<Record<BackendName, Lane>> = {};
   for (const [name, entry] of Object.entries(options.backends)) {
     lanes[name as BackendName] = createLane(entry, holding, log, probeMs);
   }
   const quarantine = createQuarantine(options.quarantine ?? { kind: 'none' }, redis, keys, log);
+  const { protectedUsers: users, protectedRoles: roles } = options;
+  const protection = { ...(users && { users }), ...(roles && { roles }) };
   const stopping = new AbortController();
   const epoch = createEpochWatch({
     epoch: createEpoch(redis, keys, jobKey),
@@ -93,10 +116,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     trace('job:taken', { jobId: job.id ?? '' });
     let data: SetPasswordData;
     try {
-      data = decodeSigned(job, jobKey);
+      const decoded = job.name === rowJob.name ? await rows.decode(job) : decodeSigned(job, jobKey);
+      // Its page is gone with its run.
+      if (!decoded) return { left: 'run_over' };
+      data = decoded;
     } catch (thrown) {
       const error = toPassferryError(thrown);
       log.error({ jobId: job.id, reason: error.reason }, error.message);
+      if (error.reason === 'redis_down') return putOff(redisDownMs, error.reason);
       if (error.reason === 'job_version_unknown') return putOff(unknownVersionMs, error.reason);
       throw new UnrecoverableError(error.reason);
     }
@@ -111,6 +138,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     const wait = Date.now() < data.expiresAt ? await lane.mustWait(data.org) : undefined;
     if (wait) {
       pulse.moved();
+      options.meter?.putOff(lane.backend.name, wait.reason);
       // So that whoever asks is told why; the lease of whoever has it stays.
       await ledger.release(data, leaseToken, wait.reason).catch(() => {});
       return putOff(wait.ms, wait.reason);
@@ -118,10 +146,11 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
 
     let leave = () => {};
     try {
-      leave = await lane.gate.enter(queue, signal);
+      leave = await lane.gate.enter(queue, signal, data.org);
       const leaseMs = longestMs;
       const { name: backend, exact } = lane.backend;
       const { startLimit } = quarantine;
+      const peek = startPeek(data, lane.backend, protection, signal);
       const begun = await ledger.begin(data, {
         token: leaseToken,
         leaseMs,
@@ -139,9 +168,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
         pulse.moved();
         return await quarantine.take(job, data, begun.starts);
       }
+      // It leaves the queue; the feeder brings it back when its run goes on.
+      if (begun.kind === 'run_waits' || begun.kind === 'run_over') {
+        pulse.moved();
+        return { left: begun.kind };
+      }
       trace('job:begun', { jobId: data.jobId, backend });
       const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
-        conclude(data, begun, leaseToken, lane, until),
+        conclude(data, begun, leaseToken, lane, until, peek),
       );
       // Only an answer of the backend ends its pause; an expiry says nothing about it.
       if (begun.kind === 'go') lane.worked(data.org);
@@ -154,6 +188,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       if (thrown instanceof DelayedError || thrown instanceof UnrecoverableError) throw thrown;
       const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
       const wait = signal.aborted ? 0 : lane.waitAfter(error, data.org);
+      options.meter?.putOff(lane.backend.name, error.reason);
       log.warn({ jobId: data.jobId, backend: lane.backend.name, waitMs: Math.round(wait), err: error }, 'job put off');
       // Without Redis the lease ends by itself.
       await ledger.release(data, leaseToken, error.reason, effectOf(error)).catch(() => {});
@@ -165,10 +200,11 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
 
   async function conclude(
     data: SetPasswordData,
-    begun: Exclude<Begun, { kind: 'busy' | 'ledger_lost' | 'poison' }>,
+    begun: Exclude<Begun, { kind: 'busy' | 'ledger_lost' | 'poison' | 'run_waits' | 'run_over' }>,
     token: string,
     lane: Lane,
     signal: AbortSignal,
+    peek: Peek | undefined,
   ): Promise<Outcome> {
     const backend = lane.backend.name;
     switch (begun.kind) {
@@ -181,9 +217,8 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       case 'canceled':
         return ledger.commit(data, failure(new PassferryError('run_canceled'), 0), { token });
       case 'go': {
-        const { protectedUsers } = options;
-        const deps = { ledger, open, backend: lane.backend, protectedUsers, settleMs, deadlineMs };
-        return setPassword(data, begun, token, deps, signal);
+        const deps = { ledger, open, backend: lane.backend, protection, settleMs, deadlineMs };
+        return setPassword(data, begun, token, deps, signal, peek);
       }
     }
   }
@@ -197,10 +232,17 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     [failed.redriveOpen, failed.destroySecrets, () => epoch.check().then(() => repair(stopping.signal))],
     failed.dataKeyOf,
   );
+  const feeder =
+    options.quarantine?.kind === 'inside'
+      ? undefined
+      : startFeeder({ redis, keys, jobKey, pages, log, runs: createRunControl(redis, keys, retentionMs, jobKey) });
   const tellError = seldom<Error>(tellErrorMs, (err, more) => log.warn({ err, more }, 'queue connection'));
   const pulse = startPulse(async () => {
     const lengths = await Promise.all(
-      quarantine.queues.map((queue) => redis.llen(`${keys.bullPrefix}:${queueNames[queue]}:wait`)),
+      quarantine.queues.flatMap((queue) => [
+        redis.llen(`${keys.bullPrefix}:${queueNames[queue]}:wait`),
+        redis.zcard(keys.line(queueNames[queue])),
+      ]),
     );
     return lengths.some((length) => length > 0);
   });
@@ -260,6 +302,33 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const ready = start();
   ready.catch((err) => log.error({ err }, 'the worker could not start'));
 
+  const lanesNow = () => Object.fromEntries(Object.entries(lanes).map(([name, lane]) => [name, lane.facts()]));
+  const [id, bornAt] = [randomUUID(), performance.now()];
+  let isReady = false;
+  ready.then(
+    () => {
+      isReady = true;
+      beat.tell();
+    },
+    () => {},
+  );
+  const beat = startBeat(
+    createBeats(redis, keys, jobKey),
+    options.stages,
+    () => ({
+      id,
+      kind: quarantine.queues.includes('quarantine') ? 'quarantine' : 'worker',
+      version,
+      upMs: Math.round(performance.now() - bornAt),
+      ready: isReady,
+      healthy: pulse.stuckForMs() < stuckMs,
+      stuckForMs: pulse.stuckForMs(),
+      ended: tally.counts(),
+      lanes: lanesNow(),
+    }),
+    log,
+  );
+
   return {
     ready,
     progress: () => ({
@@ -268,6 +337,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       stuckForMs: pulse.stuckForMs(),
       healthy: pulse.stuckForMs() < stuckMs,
       quarantined: quarantine.size(),
+      lanes: lanesNow(),
       slowedTo: Object.fromEntries(
         Object.entries(lanes).flatMap(([name, { gate }]) => (gate.room() < gate.limit ? [[name, gate.room()]] : [])),
       ),
@@ -284,7 +354,8 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       await within(closeMs + lastWordMs, Promise.all(workers.map((worker) => worker.close().catch(() => {}))));
       clearTimeout(abort);
       stopping.abort(new PassferryError('shutting_down'));
-      await within(lastWordMs, Promise.all([quarantineEnds, ready.catch(() => {}), sweeper.stop(), failed.close()]));
+      await beat.stop();
+      await within(lastWordMs, Promise.all([quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), failed.close()]));
       epoch.stop();
       for (const worker of workers) (worker.opts.connection as Redis).disconnect();
       redis.disconnect();

@@ -49,6 +49,8 @@ export async function startFuzzed() {
     PASSFERRY_LISTEN: '127.0.0.1:0',
     PASSFERRY_CALLERS_FILE: callersFile,
     PASSFERRY_WAIT: '10s',
+    PASSFERRY_CALLER_RATE: 'off',
+    PASSFERRY_AUTH_FAILURES: 'off',
     UV_THREADPOOL_SIZE: '4',
   });
   const said = await serving.waitForLine(/"serving"/, 60_000);

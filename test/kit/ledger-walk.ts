@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { readLoad, storedBytes } from '../../src/ledger/load.ts';
 import type { ModelJob } from './ledger-model.ts';
 import * as model from './ledger-model.ts';
 import { acceptor, pick } from './ledger-requests.ts';
@@ -194,6 +195,12 @@ async function compare(world: World, more: string[]): Promise<void> {
     if ((stored?.starts ?? 0) < 0) fail(`${job.id} has less than no starts`);
   }
   same(await redis.zcard(keys.open), jobs.filter(({ ending }) => !ending).length, 'open jobs');
+  for (const org of ['v1-org', 'v2-org']) {
+    const open = jobs.filter((job) => job.org === org && job.row === undefined && !job.ending);
+    const bytes = open.reduce((sum, job) => sum + storedBytes(world.dataOf(job)), 0);
+    const load = await readLoad(redis, keys, org);
+    same(`${load.jobs} ${load.bytes}`, `${open.length} ${bytes}`, `what ${org} has open`);
+  }
   if (world.run) {
     const view = await world.runs.view('r');
     const { accepted, finished, closed, endings } = world.run;
@@ -206,6 +213,7 @@ async function compare(world: World, more: string[]): Promise<void> {
     ['v1-org', 'v2-org'].flatMap((org) => [keys.user(org, name), keys.repair(org, name)]),
   );
   const others = [keys.sequence, keys.open, keys.inverted, keys.failedSecrets, keys.run('r'), keys.runRejects('r')];
+  others.push(keys.counted, keys.load, keys.rowTurns);
   const failed = [keys.failed('v1-org'), keys.failed('v2-org')];
   await redis.unlink(...names, ...others, ...failed, ...jobs.map(({ id }) => keys.job(id)), ...more);
 }

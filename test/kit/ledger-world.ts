@@ -38,7 +38,7 @@ export type World = ReturnType<typeof createWorld>;
 export function createWorld(redis: Redis) {
   const keys = redisKeys(`m${randomBytes(8).toString('hex')}`);
   const ledger = createLedger({ redis, keys, jobKey: { current: Buffer.alloc(32, 7) }, retentionMs });
-  const runs = createRuns(redis, keys, retentionMs);
+  const runs = createRuns(redis, keys, retentionMs, { current: Buffer.alloc(32, 7) });
   const history: string[] = [];
   const person = (name: string): Person => ({ name, landed: [], changedAt: 0, blind: false });
   const [ann, bob, cyd] = [person('ann'), person('bob'), person('cyd')];

@@ -35,6 +35,9 @@ export type CallerName = keyof typeof tokens;
 /** Service account of the worker in the sandbox. */
 export const v2Token = 'token-of-the-worker';
 
+/** Tests send more, and more bad tokens, than anybody else from one address. */
+const unlimited = { PASSFERRY_CALLER_RATE: 'off', PASSFERRY_AUTH_FAILURES: 'off' };
+
 export interface PassferryOptions {
   /** Fault proxies in front of Redis and the sandbox. Default none. */
   proxies?: boolean;
@@ -46,6 +49,8 @@ export interface PassferryOptions {
   redisExtra?: string[];
   /** More environment of the producer. */
   serveEnv?: Record<string, string>;
+  /** … and of the worker. */
+  workEnv?: Record<string, string>;
 }
 
 export interface RequestOptions {
@@ -111,6 +116,7 @@ export async function startPassferry(options: PassferryOptions = {}) {
     PASSFERRY_V2_URL: v2Url,
     PASSFERRY_V2_TOKEN: v2Token,
     PASSFERRY_V2_DEADLINE: `${deadlineMs}ms`,
+    ...options.workEnv,
   });
   const v2 = createV2Zitadel({ url: v2Url, credential: credential({ value: v2Token }), deadlineMs });
   const backends = { v1, v2 };
@@ -122,6 +128,7 @@ export async function startPassferry(options: PassferryOptions = {}) {
       ...shared,
       PASSFERRY_LISTEN: '127.0.0.1:0',
       PASSFERRY_CALLERS_FILE: callersFile,
+      ...unlimited,
       ...options.serveEnv,
     }),
     log,

@@ -13,6 +13,7 @@ import { connectRedis } from '../../src/redis.ts';
 import { createOpener, createSealer } from '../../src/seal.ts';
 import { Secret } from '../../src/secret.ts';
 import { jobParts, sign } from '../../src/signature.ts';
+import type { Protection } from '../../src/worker/protect.ts';
 import { setPassword } from '../../src/worker/set-password.ts';
 import { createWorker } from '../../src/worker/worker.ts';
 import { atEnd, tempDir } from '../kit/files.ts';
@@ -65,11 +66,11 @@ function memory(over: Partial<Backend> = {}, answer: () => Applied = () => ({ re
   return { backend, sent, known };
 }
 
-async function handle(data: SetPasswordData, backend: Backend, protectedUsers?: ReadonlySet<string>) {
+async function handle(data: SetPasswordData, backend: Backend, protection: Protection = {}) {
   const token = randomUUID();
   const begun = await ledger.begin(data, { token, leaseMs: 60_000, backend: backend.name, exact: backend.exact });
   if (begun.kind !== 'go') throw new Error(`begun: ${begun.kind}`);
-  const deps = { ledger, open, backend, protectedUsers, settleMs: 50, deadlineMs: 200 };
+  const deps = { ledger, open, backend, protection, settleMs: 50, deadlineMs: 200 };
   return setPassword(data, begun, token, deps, new AbortController().signal);
 }
 const details = { sequence: '7', changeDate: new Date().toISOString(), resourceOwner: 'o' };
@@ -203,7 +204,7 @@ test('a process that was frozen after the record of its attempt does not send an
   const token = randomUUID();
   const begun = await ledger.begin(data, { token, leaseMs: 60_000, backend: 'v2', exact: false });
   if (begun.kind !== 'go') throw new Error(`begun: ${begun.kind}`);
-  const deps = { ledger: frozen, open, backend, protectedUsers: undefined, settleMs: 50, deadlineMs: 200 };
+  const deps = { ledger: frozen, open, backend, protection: {}, settleMs: 50, deadlineMs: 200 };
   const set = setPassword(data, begun, token, deps, new AbortController().signal);
   await expect(set).rejects.toMatchObject({ reason: 'lease_lost' });
   expect(sent).toEqual([]);
@@ -236,25 +237,54 @@ test('a backend that cannot read users is told, not worked around', async () => 
   await expect(handle(await job(), blind)).rejects.toMatchObject({ reason: 'ability_missing', scope: 'backend' });
 });
 
-test.each([
-  ['admin', true, 'owner', undefined, 'set'],
-  ['no role', false, 'none', undefined, 'set'],
-  ['a role', false, 'owner', undefined, 'protected_user'],
-  ['a role, another one listed', false, 'owner', 'else', 'protected_user'],
-  ['listed', false, 'none', 'user', 'protected_user'],
-  ['unreadable', false, 'forbidden', undefined, 'roles_unreadable'],
-  ['unreadable, a list', false, 'forbidden', 'else', 'set'],
-] as const)('protected users: %s', async (_, admin, roles, listed, ending) => {
+const down = new PassferryError('backend_down', { scope: 'backend' });
+const forbidden = new PassferryError('backend_forbidden', { scope: 'organization' });
+const missing = new PassferryError('ability_missing', { scope: 'backend' });
+const owner = ['IAM_OWNER'];
+
+test.each<[string, boolean, string[] | Error | undefined, { users?: string; roles?: string[] }, string]>([
+  ['an admin caller', true, owner, {}, 'set'],
+  ['an admin caller, listed', true, owner, { users: 'user' }, 'set'],
+  ['an admin caller, unreadable roles', true, forbidden, {}, 'set'],
+  ['no role', false, [], {}, 'set'],
+  ['any role', false, ['ORG_USER_MANAGER'], {}, 'protected_user'],
+  ['any role, another user listed', false, owner, { users: 'else' }, 'protected_user'],
+  ['listed', false, [], { users: 'user' }, 'protected_user'],
+  ['listed, other roles named', false, [], { users: 'user', roles: ['ORG_OWNER'] }, 'protected_user'],
+  ['listed, roles unreadable', false, forbidden, { users: 'user' }, 'protected_user'],
+  ['a role that is named', false, ['x', 'IAM_OWNER'], { roles: ['ORG_OWNER', 'IAM_OWNER'] }, 'protected_user'],
+  ['a role that is not named', false, ['ORG_USER_MANAGER'], { roles: ['ORG_OWNER', 'IAM_OWNER'] }, 'set'],
+  ['roles in another case are others', false, ['iam_owner'], { roles: ['IAM_OWNER'] }, 'set'],
+  ['roles that are not read', false, forbidden, { roles: [] }, 'set'],
+  ['roles that are not read, listed', false, owner, { users: 'user', roles: [] }, 'protected_user'],
+  ['unreadable roles', false, forbidden, {}, 'roles_unreadable'],
+  ['unreadable roles, another user listed', false, forbidden, { users: 'else' }, 'roles_unreadable'],
+  ['unreadable roles, some named', false, forbidden, { roles: ['IAM_OWNER'] }, 'roles_unreadable'],
+  ['a backend that cannot read roles', false, missing, {}, 'roles_unreadable'],
+  ['a backend without roles', false, undefined, {}, 'set'],
+  ['a backend without roles, some named', false, undefined, { roles: ['IAM_OWNER'] }, 'roles_unreadable'],
+])('protected users: %s', async (_, admin, found, { users, roles }, ending) => {
   const readRoles = async () => {
-    if (roles === 'forbidden') throw new PassferryError('backend_forbidden', { scope: 'organization' });
-    return roles === 'owner' ? ['IAM_OWNER'] : [];
+    if (found instanceof Error) throw found;
+    return found as string[];
   };
-  const { backend, sent } = memory({ readRoles });
+  const { backend, sent } = memory(found && { readRoles });
   const data = await job({ admin });
-  const list = listed && new Set([listed === 'user' ? data.user : listed]);
-  const outcome = await handle(data, backend, list);
+  const listed = users && new Set([users === 'user' ? data.user : users]);
+  const outcome = await handle(data, backend, {
+    ...(listed && { users: listed }),
+    ...(roles && { roles: new Set(roles) }),
+  });
   expect('reason' in outcome ? outcome.reason : outcome.result).toBe(ending);
   expect(sent).toHaveLength(ending === 'set' ? 1 : 0);
+});
+
+test('while the roles cannot be reached the job waits and nothing is sent', async () => {
+  const { backend, sent } = memory({ readRoles: () => Promise.reject(down) });
+  const data = await job({ admin: false });
+  await expect(handle(data, backend)).rejects.toMatchObject({ reason: 'backend_down', scope: 'backend' });
+  expect((await ledger.job(data.jobId))?.outcome).toBeUndefined();
+  expect(sent).toEqual([]);
 });
 
 test('a sealed password of another job does not open, and nothing is sent', async () => {

@@ -59,8 +59,10 @@ export async function judge(
   if (row.appliedSequence !== null && BigInt(String(row.appliedSequence)) >= change.seq) {
     return { applied: { result: 'superseded' } };
   }
-  const ours = row.hashIsOurs === true && row.timeIsOurs === true;
-  const later = row.changedAt !== null && Number(row.changedAt) > change.acceptedAt + toleranceMs;
+  // Of a file that says how old it is, what we set ourselves since is a later choice too; but for the file's own rows.
+  const counts = change.ownFrom === undefined || BigInt(String(row.appliedSequence ?? 0)) >= change.ownFrom;
+  const ours = row.hashIsOurs === true && row.timeIsOurs === true && counts;
+  const later = row.changedAt !== null && Number(row.changedAt) > (change.asOf ?? change.acceptedAt) + toleranceMs;
   if (later && !ours && !change.overwriteNewer) return { applied: { result: 'stale' } };
   return { policy: policyOf(row) };
 }

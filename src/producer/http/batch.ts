@@ -1,18 +1,25 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { askAgain, type FieldError, PassferryError, type Reason, toPassferryError } from '../../errors.ts';
 import { makeIdempotencyKey } from '../../ids.ts';
+import type { AuditEntry } from '../../ledger/audit.ts';
 import { Secret } from '../../secret.ts';
-import { actingOrg, authorize, type Caller, isGranted } from '../callers.ts';
+import { recordedIn } from '../audited.ts';
+import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { asyncExpiryMs } from '../producer.ts';
 import { checkOrgId, parseIdempotencyKey, parseSetPassword, type SetPasswordRequest } from '../validate.ts';
+import { about } from './audit.ts';
 import { type HttpDeps, header } from './deps.ts';
 import { problem } from './errors.ts';
 
 const mostItems = 1_000;
 const bodyLimit = 1024 * 1024;
+/** More at once wait with the rows of files: whoever waits for one job does not stand behind them. */
+const mostInteractive = 50;
 /** Stored at once; those of one user one after the other, so that they keep their order. */
 const atOnce = 16;
 const longestExpirySeconds = 30 * 86_400;
+/** So many more items count as one more request of the caller. */
+const itemsAsOne = 50;
 
 type Fields = Record<string, unknown>;
 
@@ -55,9 +62,15 @@ export function registerBatch(app: FastifyInstance, deps: HttpDeps): void {
       done(null, new Secret(body as Buffer)),
     );
     scope.post('/jobs', { bodyLimit }, async (request, reply) => {
-      const caller = deps.callers.authenticate(request.headers.authorization);
-      const org = actingOrg(caller, header(request, 'x-zitadel-orgid'), deps.orgExists);
-      const jobs = await acceptAll(parseItems(request), caller, org, deps);
+      const caller = await deps.callers.authenticate(request.headers.authorization);
+      const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
+      const record = about(request, 'set', caller, org);
+      const items = parseItems(request);
+      await deps.limits?.spend(caller, Math.floor(items.length / itemsAsOne));
+      // From here on each item has its own.
+      record?.leave();
+      const from = record?.facts.from;
+      const jobs = await acceptAll(items, caller, org, from, deps);
       const accepted = jobs.filter((each) => each.status === 'accepted').length;
       const counts = { accepted, refused: jobs.length - accepted, jobs };
       if (accepted > 0) return reply.code(202).send(counts);
@@ -92,8 +105,22 @@ function parseItems(request: FastifyRequest): unknown[] {
 }
 
 /** Each item by itself: one that is refused stops no other. In the order of the list. */
-async function acceptAll(items: unknown[], caller: Caller, home: string, deps: HttpDeps): Promise<Told[]> {
+async function acceptAll(
+  items: unknown[],
+  caller: Caller,
+  home: string,
+  from: string | undefined,
+  deps: HttpDeps,
+): Promise<Told[]> {
   const told: Told[] = [];
+  const recordOf = (item?: Item) =>
+    deps.producer.audit.entry({
+      action: 'set',
+      caller: caller.name,
+      org: recordedIn(caller, item?.request.org ?? home),
+      ...(item && { user: item.request.user }),
+      ...(from !== undefined && { from }),
+    });
   const users = new Map<string, Item[]>();
   const usedKeys = new Map<string, string>();
   items.forEach((fields, index) => {
@@ -112,21 +139,25 @@ async function acceptAll(items: unknown[], caller: Caller, home: string, deps: H
       if (ofUser) ofUser.push(item);
       else users.set(who, [item]);
     } catch (error) {
+      void recordOf().refused(error);
       told[index] = refused(error);
     }
   });
 
+  const queue = items.length > mostInteractive ? 'rows' : 'interactive';
   let fault: unknown;
   const rest = users.values();
   async function storeNext(): Promise<void> {
     for (const ofUser of rest) {
       for (const item of ofUser) {
+        const record = recordOf(item);
         if (fault === undefined && deps.closing.aborted) fault = new PassferryError('shutting_down');
         try {
           // What has failed for one fails for all: the answer must not wait for each.
           if (fault !== undefined) throw fault;
-          told[item.index] = await store(item, caller, deps);
+          told[item.index] = await store(item, caller, deps, queue, record);
         } catch (error) {
+          void record.refused(error);
           if (toPassferryError(error).scope !== 'user') fault ??= notTried(toPassferryError(error));
           told[item.index] = refused(error, item.idempotencyKey);
         } finally {
@@ -139,13 +170,25 @@ async function acceptAll(items: unknown[], caller: Caller, home: string, deps: H
   return told;
 }
 
-async function store(item: Item, caller: Caller, { producer }: HttpDeps): Promise<Told> {
+async function store(
+  item: Item,
+  caller: Caller,
+  { producer }: HttpDeps,
+  queue: 'interactive' | 'rows',
+  record: AuditEntry,
+): Promise<Told> {
   const asker = { caller: caller.name, admin: isGranted(caller, item.request.org, 'admin') };
-  const { jobId, idempotencyKey, replayed, acceptedAt, expiresAt } = await producer.setPassword(asker, item.request, {
+  // Told also when storing fails.
+  if (!item.named) item.idempotencyKey = producer.makeKey(asker, item.request);
+  const accepted = await producer.setPassword(asker, item.request, {
     idempotencyKey: item.idempotencyKey,
     mayJoin: !item.named,
     expiresInMs: item.expiresInMs,
+    queue,
+    record,
   });
+  accepted.repeats.forget();
+  const { jobId, idempotencyKey, replayed, acceptedAt, expiresAt } = accepted;
   const time = (ms: number) => new Date(ms).toISOString();
   const times = { acceptedAt: time(acceptedAt), expiresAt: time(expiresAt) };
   return { status: 'accepted', id: jobId, idempotencyKey, replayed, ...times };

@@ -20,6 +20,8 @@ const statusOf: Record<string, number> = {
   job_gone: 410,
   job_begun: 409,
   job_done: 409,
+  webhook_limit: 409,
+  webhook_disabled: 409,
 };
 
 function common(error: PassferryError) {

@@ -1,15 +1,18 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PassferryError, type Reason } from '../../errors.ts';
-import { isJobId, isRunId } from '../../ids.ts';
+import { isRunId } from '../../ids.ts';
 import type { JobState, JobView } from '../../job.ts';
-import { authorize, type Caller, isGranted, type Permission } from '../callers.ts';
+import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { parseFlag, parseReason } from '../fields.ts';
 import { parsePrefer } from '../prefer.ts';
 import type { FailedFilter } from '../retry.ts';
+import { untilAny } from '../v1-call.ts';
 import { checkOrgId } from '../validate.ts';
+import { about, begun } from './audit.ts';
 import { goneWith, type HttpDeps, header } from './deps.ts';
 import { problem } from './errors.ts';
+import { createVisible } from './visible-job.ts';
 
 const mostListed = 500;
 const listed = 100;
@@ -23,14 +26,7 @@ type Fields = Record<string, unknown>;
  * `POST /jobs/{id}:release`. What is not granted looks like what does not exist (P5).
  */
 export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, closing }: HttpDeps): void {
-  /** Errors: `job_gone` for an id of an organization that is granted, when its record is no longer kept; else `job_unknown`. */
-  async function visible(caller: Caller, id: string, ...anyOf: Permission[]): Promise<JobView> {
-    const mayRead = (org: string) => anyOf.some((permission) => isGranted(caller, org, permission));
-    const view = isJobId(id) ? await producer.view(id) : undefined;
-    if (view && mayRead(view.org)) return view;
-    const ownOrgs = view ? [] : Object.keys(caller.grants).filter(mayRead);
-    throw new PassferryError(ownOrgs.some((org) => producer.isIdOf(id, org)) ? 'job_gone' : 'job_unknown');
-  }
+  const visible = createVisible({ producer });
 
   /** Waits as long as the client prefers, at most `PASSFERRY_WAIT`; ends with the process and with the client. */
   async function waitFor(request: FastifyRequest, reply: FastifyReply, { id, done }: JobView): Promise<boolean> {
@@ -39,7 +35,7 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
     const patience = Math.min(preferred, waitMs);
     reply.header('preference-applied', `wait=${Math.floor(patience / 1_000)}`);
     if (done || patience === 0) return false;
-    await producer.wait(id, patience, AbortSignal.any([closing, goneWith(reply)]));
+    await untilAny([closing, goneWith(reply)], (signal) => producer.wait(id, patience, signal));
     return true;
   }
 
@@ -47,6 +43,7 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
   const verbs: Record<string, (request: FastifyRequest, caller: Caller, job: JobView) => Promise<object>> = {
     async retry(request, caller, { id, org }) {
       const overwriteNewer = mayOverwrite(caller, org, bodyOf(request));
+      await begun(request);
       const admin = isGranted(caller, org, 'admin');
       await producer.failed.retry(id, { by: caller.name, admin, overwriteNewer });
       request.log.info({ jobId: id, org, by: caller.name, overwriteNewer }, 'retried by a person');
@@ -54,8 +51,10 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
     },
     async drop(request, caller, { id, org }) {
       const reason = parseReason(bodyOf(request), 'reason_invalid');
-      if (await producer.quarantine.isHeld(id)) {
-        authorize(caller, org, 'admin');
+      const held = await producer.quarantine.isHeld(id);
+      if (held) authorize(caller, org, 'admin');
+      await begun(request);
+      if (held) {
         await producer.quarantine.drop(id, caller.name, reason);
       } else await producer.failed.drop(id, caller.name, isGranted(caller, org, 'admin'), reason);
       request.log.info({ jobId: id, org, by: caller.name, reason }, 'dropped by a person');
@@ -64,6 +63,7 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
     async release(request, caller, { id, org }) {
       authorize(caller, org, 'admin');
       const reason = parseReason(bodyOf(request), 'reason_invalid');
+      await begun(request);
       await producer.quarantine.release(id, caller.name, reason);
       request.log.info({ jobId: id, org, by: caller.name, reason }, 'released from quarantine by a person');
       return (await producer.view(id)) ?? {};
@@ -71,7 +71,7 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
   };
 
   app.get<{ Params: { id: string } }>('/jobs/:id', async (request, reply) => {
-    const caller = callers.authenticate(request.headers.authorization);
+    const caller = await callers.authenticate(request.headers.authorization);
     let view = await visible(caller, request.params.id, 'read', 'set');
     if (await waitFor(request, reply, view)) view = await visible(caller, view.id, 'read', 'set');
     if (!view.done) reply.header('retry-after', '1');
@@ -82,8 +82,11 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
   });
 
   app.delete<{ Params: { id: string } }>('/jobs/:id', async (request, reply) => {
-    const caller = callers.authenticate(request.headers.authorization);
-    const { id, org } = await visible(caller, request.params.id, 'set');
+    const caller = await callers.authenticate(request.headers.authorization);
+    about(request, 'cancel', caller);
+    const { id, org, user } = await visible(caller, request.params.id, 'set');
+    about(request, 'cancel', caller, org, { job: id, user });
+    await begun(request);
     try {
       const view = await producer.cancel(id);
       request.log.info({ jobId: id, org, by: caller.name }, 'cancelled');
@@ -99,21 +102,24 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
   });
 
   app.post<{ Params: { id: string } }>('/jobs/:id', async (request, reply) => {
-    const caller = callers.authenticate(request.headers.authorization);
+    const caller = await callers.authenticate(request.headers.authorization);
     const [, id = '', verb = ''] = /^([^:]*):([a-z]+)$/.exec(request.params.id) ?? [];
     if (!Object.hasOwn(verbs, verb)) {
       reply.header('allow', allowed.one);
       throw new PassferryError('method_not_allowed');
     }
+    const action = verb as 'retry' | 'drop' | 'release';
+    about(request, action, caller);
     const job = await visible(caller, id, 'read', 'set');
+    about(request, action, caller, job.org, { job: job.id, user: job.user });
     authorize(caller, job.org, 'set');
     return (verbs[verb] as (typeof verbs)[string])(request, caller, job);
   });
 
   app.get<{ Querystring: Fields }>('/jobs', async (request) => {
-    const caller = callers.authenticate(request.headers.authorization);
+    const caller = await callers.authenticate(request.headers.authorization);
     const { query } = request;
-    const filter = parseFilter(query, header(request, 'x-zitadel-orgid') || caller.home);
+    const filter = parseFilter(query, ownActingOrg(caller, header(request, 'x-zitadel-orgid')));
     if (!isGranted(caller, filter.org, 'set')) authorize(caller, filter.org, 'read');
     const state = text(query, 'state');
     if (state !== undefined && !listable.has(state)) throw badField('state');
@@ -139,15 +145,18 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
   }
 
   app.post('/jobs::retry', async (request) => {
-    const caller = callers.authenticate(request.headers.authorization);
+    const caller = await callers.authenticate(request.headers.authorization);
     const body = bodyOf(request);
-    const filter = parseFilter(body, header(request, 'x-zitadel-orgid') || caller.home);
+    const filter = parseFilter(body, ownActingOrg(caller, header(request, 'x-zitadel-orgid')));
+    about(request, 'retry', caller, filter.org);
     authorize(caller, filter.org, 'set');
     const overwriteNewer = mayOverwrite(caller, filter.org, body);
     const how = { by: caller.name, admin: isGranted(caller, filter.org, 'admin'), overwriteNewer };
     const limit = parseLimit(body.limit, listed, mostRetried);
+    await begun(request);
     const counts = await producer.failed.retryMatching(filter, how, limit, text(body, 'cursor'));
     const { matched, retried } = counts;
+    about(request, 'retry', caller, filter.org, { count: retried });
     request.log.info({ org: filter.org, by: caller.name, overwriteNewer, matched, retried }, 'retried by a person');
     return counts;
   });
@@ -165,10 +174,11 @@ const listable = new Set<string>([
 export function allowedOn(url: string): string | undefined {
   const path = url.split('?')[0] as string;
   if (path === '/jobs') return allowed.all;
+  if (/^(\/events|\/jobs\/[^/]+\/events)$/.test(path)) return allowed.stream;
   if (/^\/jobs(\/[^/]+)?:[a-z]+$/.test(path)) return allowed.verb;
   return /^\/jobs\/[^/]+$/.test(path) ? allowed.one : undefined;
 }
-const allowed = { all: 'GET, HEAD, POST', one: 'GET, HEAD, DELETE', verb: 'POST' };
+const allowed = { all: 'GET, HEAD, POST', one: 'GET, HEAD, DELETE', verb: 'POST', stream: 'GET' };
 
 /** Changes whenever the view does. */
 function etagOf(view: JobView): string {

@@ -1,13 +1,19 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { PassferryError } from '../../errors.ts';
+import { noteRoute } from '../count-requests.ts';
+import { refusedAtGuard } from '../guard.ts';
+import { recordRequests, registerAudit } from './audit.ts';
 import { registerBatch } from './batch.ts';
 import type { HttpDeps } from './deps.ts';
 import { registerDocs } from './docs-page.ts';
 import { problem, v1Error } from './errors.ts';
+import { registerEvents } from './events.ts';
 import { registerHolds } from './holds.ts';
 import { registerImports } from './imports.ts';
 import { allowedOn, registerJobs } from './jobs.ts';
+import { registerStatus } from './status.ts';
 import { registerV1 } from './v1.ts';
+import { registerWebhooks } from './webhooks.ts';
 
 const bodyLimit = 64 * 1024;
 
@@ -32,11 +38,18 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
     },
   });
 
+  // Before its body is read, and after a key was made for it.
+  app.addHook('preParsing', async (request) => {
+    noteRoute(request.raw, request.routeOptions.url);
+    const refused = refusedAtGuard(request.raw);
+    if (refused) throw refused;
+  });
+
+  recordRequests(app, deps);
   app.addHook('onSend', async (request, reply) => {
     // A body that nobody read is let go, so that it is not shown to who traces the request.
     request.raw.resume();
     reply.header('cache-control', 'no-store');
-    reply.header('x-content-type-options', 'nosniff');
     // As ZITADEL sends it; JSON has no other charset than this.
     const type = reply.getHeader('content-type');
     if (typeof type === 'string') reply.header('content-type', type.replace(/json; charset=utf-8$/, 'json'));
@@ -61,8 +74,12 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   registerV1(app, deps);
   registerJobs(app, deps);
   registerBatch(app, deps);
+  registerEvents(app, deps);
   registerImports(app, deps);
   registerHolds(app, deps);
+  registerStatus(app, deps);
+  registerWebhooks(app, deps);
+  registerAudit(app, deps);
   registerDocs(app);
 
   app.get('/healthz', async () => ({ status: 'ok' }));
@@ -82,7 +99,7 @@ function isV1Path(url: string): boolean {
 }
 
 function isOwnPath(url: string): boolean {
-  return /^\/(jobs|jobs:retry|jobs\/[^/?]+|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
+  return /^\/(jobs|jobs:retry|jobs\/[^/?]+(\/events)?|events|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|status|why|audit|webhooks|webhooks\/[^/?]+(\/deliveries)?|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
     url,
   );
 }

@@ -52,6 +52,7 @@ async function answer(
         tell: (name, value) => reply.header(name, value),
         asyncAnswers: true,
         gone: goneWith(reply),
+        from: deps.addressOf?.(request.raw),
       },
       deps,
     );

@@ -1,95 +1,178 @@
-import { parse } from 'csv-parse/sync';
-import { PassferryError } from '../../errors.ts';
-import { frames } from './lines.ts';
-import type { ImportReason } from './reasons.ts';
-import { fileError } from './reasons.ts';
+import { isAscii, isUtf8 } from 'node:buffer';
+import { type ColumnName, type Columns, columnNames, positionColumns, resolveColumns } from './columns.ts';
+import { backslashed, type Cut, cutCsv, type Dialect, doubled } from './csv-cut.ts';
+import { findDelimiter, findHead } from './csv-head.ts';
+import type { Reader, ReaderOptions, SourceRecord } from './reader.ts';
+import { type ImportReason, fileError } from './reasons.ts';
 
-/** One CSV record as bytes, so that nothing is replaced when it is not UTF-8; or why it cannot be read. */
+/** CSV: the dialect is recognised from the first record. */
+export const readCsv: Reader = async function* (source, { options, place, detected }) {
+  const header = options.header ?? true;
+  const head = await findHead(source, header || options.comments === true);
+  if (!head) throw fileError('file_empty');
+  const beginning = (await source.next()) as Buffer;
+  const record = beginning.subarray(head.start, head.end);
+  const { delimiter, names, spaces } = findDelimiter(record, head, { ...options, header });
+  const columns = header
+    ? resolveColumns(names, { map: options.map, keep: options.keepColumns })
+    : positionColumns(names.length, options.map);
+  const nameAt = (index: number) => (header ? (names[index] as string) : `#${index + 1}`);
+  const { lineEnd, comments } = head;
+  detected({
+    ...{ delimiter, lineEnd, comments, header: header ? names : [] },
+    columns: Object.fromEntries(Object.entries(columns.at).map(([name, index]) => [name, nameAt(index)])),
+    kept: [...columns.kept.map(({ at }) => at), columns.at.password as number].sort((a, b) => a - b).map(nameAt),
+  });
+
+  const skipped = header ? head.end : head.start;
+  const cutter = cutCsv(
+    {
+      delimiter: delimiter.charCodeAt(0),
+      loneCr: lineEnd === 'cr',
+      skipSpaces: options.skipSpaces ?? (header && spaces),
+      passwordAt: columns.at.password as number,
+      comments: options.comments === true,
+    },
+    {
+      line: place.line + (header ? head.lines : head.linesBefore),
+      byte: place.byte + (place.width ? place.width(beginning, 0, skipped) : skipped),
+      width: place.width,
+    },
+  );
+  const read = csvReader(names.length, columns, options);
+  try {
+    beginning.fill(0, 0, skipped);
+    yield read(cutter.take(beginning.subarray(skipped), false));
+    for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+      yield read(cutter.take(chunk, false));
+    }
+    yield read(cutter.take(Buffer.alloc(0), true));
+  } finally {
+    cutter.close();
+  }
+};
+
+/** Cuts → records: fields become text here, if they are ours. */
+function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions) {
+  const ours = columnNames.flatMap((name) => (at[name] === undefined ? [] : [{ name, index: at[name] }]));
+  const passwordAt = at.password as number;
+  const refuseBackslash = options.allowSuspicious !== true;
+
+  return function* read(cuts: Iterable<Cut>): Generator<SourceRecord> {
+    let checked: Buffer | undefined;
+    let ascii = false;
+    for (const cut of cuts) {
+      const { line, byte } = cut;
+      if (cut.buffer !== checked) {
+        checked = cut.buffer;
+        ascii = isAscii(checked);
+      }
+      if (cut.reason !== undefined) yield { line, byte, reason: cut.reason };
+      // No user id here: the columns have shifted, so it may be part of a password.
+      else if (cut.fields !== count) yield { line, byte, reason: 'row_columns' };
+      else if (count > 1 && cut.end - cut.start < count * 3 && isEmpty(cut)) yield { line, byte, reason: 'row_empty' };
+      else if (refuseBackslash && ((cut.bounds[passwordAt * 3 + 2] as number) & backslashed) !== 0) {
+        yield { line, byte, reason: 'csv_backslash', field: 'password' };
+      } else yield toRecord(cut, ascii);
+    }
+  };
+
+  function toRecord(cut: Cut, ascii: boolean): SourceRecord {
+    const { line, byte } = cut;
+    const values: Record<ColumnName, string | undefined> = {
+      userId: undefined,
+      password: undefined,
+      orgId: undefined,
+      noChangeRequired: undefined,
+      changeRequired: undefined,
+      setAt: undefined,
+    };
+    for (const { name, index } of ours) {
+      const text = textOf(cut, index, ascii);
+      if (text === undefined) return { line, byte, reason: reasonOf(cut, index), field: name };
+      values[name] = text;
+    }
+    const columns: Record<string, string> = {};
+    for (const { name, at: index } of kept) columns[name] = textOf(cut, index, ascii) ?? '';
+    return { line, byte, values, columns };
+  }
+}
+
+/** 0xff is what a transcoder leaves of bytes that mean nothing in the encoding of the file. */
+function reasonOf(cut: Cut, index: number): ImportReason {
+  return fieldsOf(cut)[index]?.includes(0xff) ? 'row_not_encoded' : 'row_not_utf8';
+}
+
+function isEmpty({ bounds, fields }: Cut): boolean {
+  for (let i = 0; i < fields; i++) if (bounds[i * 3] !== bounds[i * 3 + 1]) return false;
+  return true;
+}
+
+/** A field as text; undefined when it is not UTF-8 (never U+FFFD in its place). */
+function textOf({ buffer, start, bounds }: Cut, index: number, ascii: boolean): string | undefined {
+  const from = start + (bounds[index * 3] as number);
+  const to = start + (bounds[index * 3 + 1] as number);
+  let text: string;
+  if (ascii) text = buffer.latin1Slice(from, to);
+  else if (isUtf8(buffer.subarray(from, to))) text = buffer.utf8Slice(from, to);
+  else return undefined;
+  return ((bounds[index * 3 + 2] as number) & doubled) === 0 ? text : text.replaceAll('""', '"');
+}
+
+/** The fields of a record as bytes of their own, quotes undone. */
+export function fieldsOf({ buffer, start, bounds, fields }: Cut): Buffer[] {
+  return Array.from({ length: fields }, (_, index) => {
+    const field = Buffer.from(
+      buffer.subarray(start + (bounds[index * 3] as number), start + (bounds[index * 3 + 1] as number)),
+    );
+    if (((bounds[index * 3 + 2] as number) & doubled) === 0) return field;
+    const single = Buffer.from(field.toString('latin1').replaceAll('""', '"'), 'latin1');
+    field.fill(0);
+    return single;
+  });
+}
+
+/** Bytes → text; undefined when they are not UTF-8 (never U+FFFD in their place). */
+export function decodeUtf8(bytes: Buffer): string | undefined {
+  return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
+}
+
+/** One CSV record as bytes; or why it cannot be read. */
 export type CsvRecord = { line: number; fields: Buffer[] } | { line: number; reason: ImportReason };
 
-/** The columns an import knows, under the names that reports use. */
-export const columnNames = ['userId', 'password', 'orgId', 'noChangeRequired'] as const;
-export type ColumnName = (typeof columnNames)[number];
+const plain: Dialect = { delimiter: 44, loneCr: false, skipSpaces: false, passwordAt: -1, comments: false };
 
-const known = new Map<string, ColumnName>(columnNames.map((name) => [name.toLowerCase(), name]));
-
-/** Any spelling of a column (`user_id`, `USERID`) → the name we use; undefined: not one of ours. */
-export function columnName(header: string): ColumnName | undefined {
-  return known.get(header.trim().replaceAll('_', '').toLowerCase());
-}
-
-/** CSV bytes (no BOM) → records in file order, the header first. Holds one chunk and one record. */
+/** CSV with commas (no BOM) → records in file order, the header first. Holds one chunk and one record. */
 export async function* csvRecords(stream: AsyncIterable<Buffer>): AsyncGenerator<CsvRecord> {
-  for await (const batch of frames(stream, true)) {
-    const readable = batch.flatMap((frame) => ('bytes' in frame ? [frame.bytes, lineEnd] : []));
-    const joined = Buffer.concat(readable);
-    const records = parseFields(joined);
-    joined.fill(0);
-    // Records correspond to frames one to one, or a password would go to another user.
-    if (records.length * 2 !== readable.length) throw new PassferryError('internal');
-    let next = 0;
-    for (const frame of batch) {
-      if ('reason' in frame) {
-        yield frame;
-        continue;
+  const cutter = cutCsv(plain, { line: 1, byte: 0 });
+  function* records(chunk: Buffer, final: boolean): Generator<CsvRecord> {
+    for (const cut of cutter.take(chunk, final)) {
+      if (cut.reason !== undefined) yield { line: cut.line, reason: cut.reason };
+      else {
+        const fields = fieldsOf(cut);
+        yield { line: cut.line, fields };
+        for (const field of fields) field.fill(0);
       }
-      const fields = records[next++] as Buffer[];
-      yield { line: frame.line, fields };
-      for (const field of fields) field.fill(0);
     }
   }
-}
-
-const lineEnd = Buffer.from('\n');
-
-function parseFields(bytes: Buffer): Buffer[][] {
   try {
-    return parse(bytes, {
-      encoding: null,
-      record_delimiter: '\n',
-      relax_column_count: true,
-    }) as unknown as Buffer[][];
-  } catch {
-    // No cause: errors of csv-parse carry the record, passwords and all.
-    throw new PassferryError('internal');
+    for await (const chunk of stream) yield* records(chunk, false);
+    yield* records(Buffer.alloc(0), true);
+  } finally {
+    cutter.close();
   }
 }
 
-/**
- * Fields of the header → column names as written and where ours stand.
- * @throws PassferryError for the whole file: unreadable, a column missing (named in `fields`) or there twice.
- */
-export function parseHeader(record: CsvRecord): { names: string[]; at: Partial<Record<ColumnName, number>> } {
+/** Fields of the header → names as written. @throws PassferryError for the whole file. */
+export function parseHeader(record: CsvRecord): { names: string[] } {
   if ('reason' in record) throw fileError('header_unreadable');
   const names = record.fields.map((field) => {
     const name = decodeUtf8(field);
     if (name === undefined || name.includes('\0')) throw fileError('file_not_text');
     return name;
   });
-  const at: Partial<Record<ColumnName, number>> = {};
-  for (const [index, name] of names.entries()) {
-    const column = columnName(name);
-    if (!column) continue;
-    if (at[column] !== undefined) throw fileError('header_column_repeated');
-    at[column] = index;
-  }
-  const missing = [
-    ...(at.userId === undefined ? [{ field: 'userId', reason: 'user_id_missing' as const }] : []),
-    ...(at.password === undefined ? [{ field: 'password', reason: 'password_missing' as const }] : []),
-  ];
-  if (missing.length > 0) throw fileError('header_column_missing', { fields: missing });
-  return { names, at };
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** Bytes → text; undefined when they are not UTF-8 (never U+FFFD in their place). */
-export function decodeUtf8(bytes: Buffer): string | undefined {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
+  resolveColumns(names, {});
+  return { names };
 }
 
 /** Drops a UTF-8 BOM. */

@@ -1,9 +1,12 @@
 import type { Readable } from 'node:stream';
 import { PassferryError } from '../../errors.ts';
 import { makeIdempotencyKey } from '../../ids.ts';
-import type { RunView } from '../../ledger/runs.ts';
-import type { ImportRow, Producer } from '../producer.ts';
-import { type ImportFormat, isRejected, type ParsedRow, parseRows, type RejectedRow, rowReasonFacts } from './parse.ts';
+import type { PageRow } from '../../page.ts';
+import type { RunOptions, RunView } from '../../run.ts';
+import type { Secret } from '../../secret.ts';
+import type { Producer } from '../producer.ts';
+import { isRejected, type ParsedRow, type ParseOptions, parseRows, type RejectedRow } from './parse.ts';
+import { createSeenUsers } from './seen-users.ts';
 
 /** Who imports, and what is granted row by row. */
 export interface ImportAsker {
@@ -15,90 +18,84 @@ export interface ImportAsker {
   isAdmin(org: string): boolean;
 }
 
-/** Rows stored at once: larger blocks keep Redis busy, smaller ones cost round trips. */
-const chunkRows = 500;
 const expiresInMs = 72 * 3_600_000;
 
 /**
- * Takes a file while it arrives: each chunk is stored before the next is read. When this returns, every row is a job or a
- * reject. The same file under the same key goes on where a cut upload stopped.
+ * Takes a file while it arrives: each page is stored before the next is read. When this returns, every row is stored, to be set
+ * or refused. The same file under the same key goes on where a cut upload stopped.
  */
 export async function importRows(
   producer: Producer,
   asker: ImportAsker,
   file: Readable,
-  options: { format: ImportFormat; noChangeRequired: boolean; overwriteNewer?: boolean },
+  options: { run: RunOptions; parse: ParseOptions; expiresInMs?: number },
 ): Promise<{ view: RunView; idempotencyKey: string }> {
   const idempotencyKey = asker.idempotencyKey ?? makeIdempotencyKey();
   const id = await producer.runId(asker.caller, asker.org, idempotencyKey);
-  const { overwriteNewer = false } = options;
-  let run: { expiresAt: number } | undefined;
-  let chunk: ImportRow[] = [];
+  const { caller, org } = asker;
+  const seen = createSeenUsers();
+  let writer: Awaited<ReturnType<Producer['openRun']>> | undefined;
 
   // Opened at the first row: a file that cannot be read leaves no run behind.
   const opened = async () => {
-    run ??= await producer.runs.open({ id, caller: asker.caller, org: asker.org, expiresInMs, overwriteNewer });
-    return { id, expiresAt: run.expiresAt };
-  };
-  const store = async () => {
-    const rows = chunk;
-    chunk = [];
-    const at = await opened();
-    // What protected users need is granted by organization.
-    for (const admin of [false, true]) {
-      const part = rows.filter((row) => asker.isAdmin(row.org) === admin);
-      if (part.length > 0) await producer.addRows({ caller: asker.caller, admin }, at, part);
-    }
-  };
-
-  const takeRows = async () => {
-    for await (const parsed of parseRows(file, options)) {
-      const rejected = isRejected(parsed) ? parsed : refuse(parsed, asker);
-      if (rejected) {
-        await opened();
-        await producer.runs.reject(id, rejected.row, describe(rejected));
-        continue;
-      }
-      const row = parsed as ParsedRow;
-      chunk.push({
-        row: row.row,
-        org: row.org ?? asker.org,
-        user: row.userId,
-        password: row.password,
-        changeRequired: !(row.noChangeRequired ?? options.noChangeRequired),
-        overwriteNewer,
-      });
-      if (chunk.length >= chunkRows) await store();
-    }
-    if (chunk.length > 0) await store();
+    writer ??= await producer.openRun({
+      ...{ id, caller, org, options: options.run },
+      expiresInMs: options.expiresInMs ?? expiresInMs,
+    });
+    return writer;
   };
 
   try {
-    await takeRows();
+    for await (const parsed of parseRows(file, options.parse)) {
+      const { row, password } = isRejected(parsed) ? { row: refused(parsed) } : taken(parsed, asker, options.run);
+      const named = row.refused === undefined && row.user !== undefined;
+      if (named && seen.again(row.org ?? org, row.user as string) && options.run.duplicates === 'refuse') {
+        password?.wipe();
+        await (await opened()).add({ ...place(row), user: row.user as string, refused: 'user_repeated' });
+      } else await (await opened()).add(row, password);
+    }
+    await (await opened()).flush();
   } catch (error) {
-    // Refused for what it is, not cut: what the run had before stays as it was.
-    const refused = error instanceof PassferryError && error.reason === 'idempotency_key_reused';
-    if (run && refused) await producer.runs.closeInput(id);
-    throw error;
+    writer?.discard();
+    throw error instanceof PassferryError && error.reason === 'redis_down'
+      ? new PassferryError('accept_unknown', { scope: 'backend', cause: error })
+      : error;
   }
-  await opened();
   await producer.runs.closeInput(id);
   const view = await producer.runs.view(id);
   if (!view) throw new PassferryError('accept_unknown', { scope: 'backend' });
   return { view, idempotencyKey };
 }
 
-type Refused = Omit<RejectedRow, 'reason' | 'field'> & { reason: string; field?: string };
+const place = ({ line, byte }: { line: number; byte?: number }) => ({ line, ...(byte !== undefined && { byte }) });
 
-function refuse(row: RejectedRow | ParsedRow, asker: ImportAsker): Refused | undefined {
-  if (isRejected(row)) return row;
-  const org = row.org ?? asker.org;
-  if (asker.mayImport(org)) return undefined;
-  row.password.wipe();
-  // Not the organization: in a row whose columns shifted it may be a piece of a password (P4).
-  return { row: row.row, line: row.line, userId: row.userId, reason: 'org_not_granted' };
+function refused(row: RejectedRow): PageRow {
+  const { userId, reason, field } = row;
+  return {
+    ...place(row),
+    ...(userId !== undefined && { user: userId }),
+    refused: reason,
+    ...(field !== undefined && { field }),
+  };
 }
 
-function describe(rejected: Refused): object {
-  return { ...rejected, ...rowReasonFacts(rejected.reason as RejectedRow['reason']) };
+function taken(row: ParsedRow, asker: ImportAsker, run: RunOptions): { row: PageRow; password?: Secret } {
+  const org = row.org ?? asker.org;
+  if (!asker.mayImport(org)) {
+    row.password.wipe();
+    // Not the organization: in a row whose columns shifted it may be a piece of a password (P4).
+    return { row: { ...place(row), user: row.userId, refused: 'org_not_granted' } };
+  }
+  const changeRequired = row.noChangeRequired === undefined ? run.changeRequired : !row.noChangeRequired;
+  return {
+    row: {
+      ...place(row),
+      user: row.userId,
+      ...(org !== asker.org && { org }),
+      ...(changeRequired && { changeRequired }),
+      ...(asker.isAdmin(org) && { admin: true }),
+      ...(run.asOf !== undefined && { asOf: run.asOf }),
+    },
+    password: row.password,
+  };
 }

@@ -1,21 +1,42 @@
 import type { Code, ErrorOptions, Reason } from '../../errors.ts';
 import { PassferryError, reasons } from '../../errors.ts';
 
-/** Reasons that only files and their rows have: reason → code and fixed text. */
+/** Reasons that only files and their rows have: reason → code and fixed text. What to do stands in `advice.ts`. */
 export const importReasons = {
   // the whole file
   file_empty: ['invalid_argument', 'The file is empty.'],
   file_no_rows: ['invalid_argument', 'The file has a header but no rows.'],
-  file_not_text: ['invalid_argument', 'The file is not UTF-8 text.'],
-  file_utf16: ['invalid_argument', 'The file is UTF-16; save it as UTF-8.'],
-  file_compressed: ['invalid_argument', 'The file is compressed or a spreadsheet; send plain CSV or NDJSON.'],
-  file_json_array: ['invalid_argument', 'The file is one JSON array; send one JSON object a line (NDJSON).'],
-  header_unreadable: ['invalid_argument', 'The header line cannot be read as CSV.'],
-  header_column_missing: [
+  file_not_text: ['invalid_argument', 'The file is not text.'],
+  file_utf16: ['invalid_argument', 'The file looks like UTF-16 without a byte order mark.'],
+  file_compressed: ['invalid_argument', 'The file is compressed in a way that is not taken; gzip is.'],
+  file_zip: ['invalid_argument', 'The file is a zip archive or a spreadsheet, not text.'],
+  file_archive: ['invalid_argument', 'The file is a tar archive.'],
+  file_json_object: ['invalid_argument', 'The file is one JSON object; a list of rows or one object a line is taken.'],
+  file_too_large: ['invalid_argument', 'The file is larger than was allowed.'],
+  gzip_cut: ['invalid_argument', 'The compressed file ends too early.'],
+  gzip_broken: ['invalid_argument', 'The compressed file is damaged.'],
+  gzip_bomb: ['invalid_argument', 'The compressed file unpacks to more than 1,000 times its size.'],
+  gzip_nested: ['invalid_argument', 'The file is compressed twice.'],
+  encoding_contradicted: [
     'invalid_argument',
-    'The header must name the columns userId and password, separated by commas.',
+    'The byte order mark of the file contradicts the encoding that was named.',
   ],
+  json_array_cut: ['invalid_argument', 'The JSON list is not closed: the file was cut.'],
+  json_array_trailing: ['invalid_argument', 'Something stands after the end of the JSON list.'],
+  header_unreadable: ['invalid_argument', 'The header line cannot be read as CSV.'],
+  header_column_missing: ['invalid_argument', 'The header must name a column for userId and one for password.'],
   header_column_repeated: ['invalid_argument', 'The header names a column twice.'],
+  header_column_ambiguous: ['invalid_argument', 'Several columns of the file can be meant by one of ours.'],
+  header_change_twice: ['invalid_argument', 'The file has both changeRequired and noChangeRequired.'],
+  header_too_many_columns: ['invalid_argument', 'The file has more than 256 columns.'],
+  delimiter_ambiguous: ['invalid_argument', 'More than one character can be the delimiter of this file.'],
+  map_column_unknown: ['invalid_argument', 'The mapping names a column that an import does not have.'],
+  map_column_missing: ['invalid_argument', 'The mapping names a column that the file does not have.'],
+  map_column_twice: ['invalid_argument', 'The mapping uses one column of the file for two of ours.'],
+  map_position_invalid: ['invalid_argument', 'A position in the mapping must be #1 or higher and exist in the file.'],
+  map_position_needed: ['invalid_argument', 'A file without a header needs positions for userId and password.'],
+  keep_column_missing: ['invalid_argument', 'A column that was to be kept is not in the file.'],
+  keep_column_secret: ['invalid_argument', 'A column that holds passwords cannot be kept.'],
   // one row
   line_too_long: ['invalid_argument', 'The line is longer than 64 KiB.'],
   csv_quote: [
@@ -23,12 +44,21 @@ export const importReasons = {
     'A quote is not closed or not doubled; write a quote in a field as two and quote the field.',
   ],
   csv_lone_cr: ['invalid_argument', 'The line holds a carriage return without a line feed.'],
+  csv_lone_lf: ['invalid_argument', 'The line holds a line feed where lines end in carriage returns.'],
+  csv_backslash: [
+    'invalid_argument',
+    'A backslash stands before a quote in the password: it is not clear what is meant.',
+  ],
   row_columns: ['invalid_argument', 'The row has another number of columns than the header.'],
+  row_empty: ['invalid_argument', 'All fields of the row are empty.'],
   row_not_utf8: ['invalid_argument', 'A field is not valid UTF-8.'],
+  row_not_encoded: ['invalid_argument', 'A field holds bytes that do not exist in the encoding of the file.'],
   row_not_json: ['invalid_argument', 'The line is not valid JSON.'],
   row_not_object: ['invalid_argument', 'The line must be one JSON object.'],
+  row_too_many_fields: ['invalid_argument', 'The object has more than 256 keys.'],
   field_repeated: ['invalid_argument', 'A field stands twice in the row.'],
   user_id_not_text: ['invalid_argument', 'The user id must be text in quotes: numbers lose digits.'],
+  user_repeated: ['invalid_argument', 'The file has named this user before.'],
   org_id_not_text: ['invalid_argument', 'The organization id must be text in quotes: numbers lose digits.'],
   user_id_e_notation: [
     'invalid_argument',
@@ -38,6 +68,12 @@ export const importReasons = {
     'invalid_argument',
     'A spreadsheet turned the organization id into a rounded number; export it as text.',
   ],
+  change_twice: ['invalid_argument', 'The row has both changeRequired and noChangeRequired.'],
+  password_is_hash: ['invalid_argument', 'The password looks like the hash of one.'],
+  password_marker: ['invalid_argument', 'The password is a mark for a missing or disabled one.'],
+  set_at_invalid: ['invalid_argument', 'The time of the password cannot be read.'],
+  set_at_ambiguous: ['invalid_argument', 'The date can be read as day before month and as month before day.'],
+  set_at_future: ['invalid_argument', 'The time of the password lies in the future.'],
 } as const satisfies Record<string, readonly [Code, string]>;
 
 export type ImportReason = keyof typeof importReasons;

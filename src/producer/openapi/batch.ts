@@ -5,7 +5,6 @@ import {
   errorAnswers,
   field,
   infrastructureErrors,
-  orgErrors,
   problemSchema,
   reason,
   slowBody,
@@ -77,14 +76,13 @@ const errors = {
     ...(['items_count', 'field_type'] as const),
     ...bodyErrors,
     ...tokenErrors,
-    ...orgErrors,
     ...infrastructureErrors,
   ]),
   ...errorAnswers('problem', ['items_refused'], {
     schema: refused,
     fields: () => ({ ...notOne, jobs: [refusedItem] }),
   }),
-  ...errorAnswers('problem', ['redis_down', 'accept_unknown', 'ledger_not_ready', 'shutting_down'], {
+  ...errorAnswers('problem', ['redis_down', 'accept_unknown', 'ledger_not_ready', 'shutting_down', 'org_quota'], {
     schema: refused,
     fields: () => ({ ...notOne, jobs: [{ ...fault, idempotencyKey: 'reset-1' }] }),
   }),
@@ -98,7 +96,7 @@ export const batchPaths: Paths = {
       tag: 'jobs',
       summary: 'Set up to 1,000 passwords',
       description:
-        'Needs `set` in the organization of each item. Each item is a request and a job of its own; nobody is waited for.',
+        'Needs `set` in the organization of each item. Each item is a request and a job of its own; nobody is waited for. More than 50 wait with the rows of files.',
       parameters: [parameter('organization')],
       body: jsonBody(body, {
         two: {

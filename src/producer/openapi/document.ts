@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { auditPaths } from './audit.ts';
 import { batchPaths } from './batch.ts';
+import { eventPaths } from './events.ts';
 import { headerComponents, parameterComponents } from './headers.ts';
 import { healthPaths } from './health.ts';
 import { holdPaths } from './holds.ts';
@@ -7,7 +9,10 @@ import { importPaths } from './imports.ts';
 import { jobPaths } from './jobs.ts';
 import type { Paths } from './operation.ts';
 import { namedSchemas } from './schema.ts';
+import { statusPaths } from './status.ts';
 import { v1Paths, v1Responses } from './v1.ts';
+import { whyPaths } from './why.ts';
+import { webhookPaths } from './webhooks.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -23,8 +28,12 @@ answer has \`cache-control: no-store\`.`;
 const tags = {
   v1: 'The deprecated call, under its own path and a short one',
   jobs: 'Stored requests and their outcomes',
+  events: 'What ends, while it ends',
   imports: 'Whole files',
   holds: 'Stopping what is sent to a backend',
+  status: 'What is slow, why, and what to do',
+  audit: 'Who asked for what, and what became of it',
+  webhooks: 'Who is told when something ends',
   health: 'For whoever watches the process',
   documents: 'This description',
 };
@@ -32,7 +41,18 @@ const tags = {
 /** The OpenAPI 3.1 document of the HTTP API, made from the code: a plain object. */
 export function openApiDocument() {
   const paths: Paths = {};
-  for (const part of [v1Paths, jobPaths, batchPaths, importPaths, holdPaths, healthPaths]) {
+  for (const part of [
+    v1Paths,
+    jobPaths,
+    eventPaths,
+    batchPaths,
+    importPaths,
+    holdPaths,
+    statusPaths, whyPaths,
+    webhookPaths,
+    auditPaths,
+    healthPaths,
+  ]) {
     for (const [path, operations] of Object.entries(part)) paths[path] = { ...paths[path], ...operations };
   }
   return {
@@ -43,7 +63,13 @@ export function openApiDocument() {
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths,
     components: {
-      securitySchemes: { token: { type: 'http', scheme: 'bearer', description: "The caller's token" } },
+      securitySchemes: {
+        token: {
+          type: 'http',
+          scheme: 'bearer',
+          description: "The caller's token: of the callers file, or of the configured issuer",
+        },
+      },
       schemas: namedSchemas(),
       parameters: parameterComponents,
       headers: headerComponents,

@@ -3,7 +3,7 @@ import { type Code, codes, PassferryError, type Reason, reasons } from '../../er
 import { zitadelIds } from '../../zitadel-ids.ts';
 import { problem, v1Error } from '../http/errors.ts';
 import { type ImportReason, importReasons } from '../import/reasons.ts';
-import { type HeaderName, headersOf } from './headers.ts';
+import { type HeaderName, headersOf, limitHeaders } from './headers.ts';
 import { type Fields, name, refTo, text } from './schema.ts';
 
 const known: Record<string, readonly [Code, string]> = { ...reasons, ...importReasons };
@@ -120,6 +120,7 @@ export function errorAnswers(shape: Shape, all: readonly AnyReason[], beside: Be
     headers: headersOf([
       ...(beside.headers ?? []),
       ...ofStatus.flatMap((each) => Object.keys(tell(errorOf(each)).headers)),
+      ...limitHeaders,
     ]),
     content: {
       [mediaType]: { schema: refTo(beside.schema ?? schema), examples: Object.fromEntries(ofStatus.map(example)) },
@@ -133,9 +134,17 @@ export function errorAnswers(shape: Shape, all: readonly AnyReason[], beside: Be
 }
 
 /** What every endpoint may answer that asks for a token. */
-export const tokenErrors: AnyReason[] = ['auth_header_missing', 'AUTH-toLo1', 'AUTH-7fs1e'];
+export const tokenErrors: AnyReason[] = [
+  'auth_header_missing',
+  'AUTH-toLo1',
+  'AUTH-7fs1e',
+  'auth_unavailable',
+  'auth_limited',
+  'caller_rate',
+  'caller_busy',
+];
 /** … that acts in an organization. */
-export const orgErrors: AnyReason[] = ['AUTH-Bs7Ds', 'AUTH-5mWD2', 'AUTHZ-cdgFk'];
+export const orgErrors: AnyReason[] = ['AUTH-5mWD2', 'AUTHZ-cdgFk'];
 export const infrastructureErrors: AnyReason[] = ['internal', 'redis_down'];
 /** … that takes a JSON body on our own paths. */
 export const bodyErrors: AnyReason[] = ['body_not_json', 'body_not_object', 'body_too_large', 'media_type_unsupported'];

@@ -22,6 +22,11 @@ const answers = {
     schema: inline(z.enum(['set', 'unchanged', 'superseded', 'stale', 'mirrored'])),
   },
   'Passferry-Reason': { description: 'The reason, with every error', schema: inline(z.string()) },
+  RateLimit: {
+    description: 'What is left to the caller now, by draft-ietf-httpapi-ratelimit-headers',
+    schema: inline(z.string()),
+  },
+  'RateLimit-Policy': { description: 'What it may', schema: inline(z.string()) },
   'Retry-After': { description: 'Seconds', schema: inline(z.string().regex(/^\d+$/)) },
   'WWW-Authenticate': {
     description: 'With 401: the text of the error in the v1 call, `Bearer` elsewhere',
@@ -29,10 +34,14 @@ const answers = {
   },
   Location: { description: 'Where the job or the import is read', schema: inline(z.string()) },
   Link: { description: 'The job of a call that is not finished, as `rel="monitor"`', schema: inline(z.string()) },
+  'X-Accel-Buffering': { description: 'Proxies keep no events back', schema: inline(z.literal('no')) },
   ETag: { description: 'Changes whenever the answer would', schema: inline(z.string()) },
 } as const;
 
 export type HeaderName = keyof typeof answers;
+
+/** Of every answer to a known caller. */
+export const limitHeaders = ['RateLimit', 'RateLimit-Policy'] as const satisfies HeaderName[];
 
 export const headerComponents = answers;
 
@@ -78,6 +87,12 @@ const parameters = {
     'false',
   ),
   ifNoneMatch: header('If-None-Match', z.string(), 'Tags that are known', '"XhLp3vQ0s1kT9bW2yZr4nA6dE8f"'),
+  lastEventId: header(
+    'Last-Event-ID',
+    z.string().regex(/^\d{1,16}-\d{1,16}$/),
+    'The last event that is known: the stream goes on after it',
+    '1795600949350-0',
+  ),
   jobId: pathParameter('id', jobId, sample.jobId),
 } as const;
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { RunView } from '../../ledger/runs.ts';
+import { type HoldReason, holdReasons, type RunView, runStates } from '../../run.ts';
 import { type AnyReason, code, errorAnswers, infrastructureErrors, orgErrors, reason, tokenErrors } from './errors.ts';
 import { parameter, pathParameter, queryParameter } from './headers.ts';
 import { jsonAnswer, operation, type Paths } from './operation.ts';
@@ -13,9 +13,17 @@ const run = name(
     .object({
       id: runId,
       org: orgId,
-      state: z.enum(['receiving', 'running', 'completed']),
+      caller: text,
+      state: z.enum(runStates),
+      reason: z
+        .enum(Object.keys(holdReasons) as [HoldReason, ...HoldReason[]])
+        .meta({ description: 'Why it holds' })
+        .exactOptional(),
+      advice: text.meta({ description: 'What ends that' }).exactOptional(),
       received: count.meta({ description: 'Rows read, those that were rejected too' }),
-      rejected: count,
+      rejected: count.meta({ description: 'Refused when they were read' }),
+      accepted: count,
+      inflight: count.meta({ description: 'Begun and not ended' }),
       finished: count,
       set: count,
       unchanged: count,
@@ -24,6 +32,10 @@ const run = name(
       failed: count,
       expired: count,
       canceled: count,
+      notInEffect: count.meta({ description: 'Rows whose password is not in force, or not yet' }),
+      rate: z.number().meta({ description: 'Rows a second, lately' }).exactOptional(),
+      etaSeconds: count.exactOptional(),
+      options: z.looseObject({ format: text, changeRequired: z.boolean(), overwriteNewer: z.boolean() }).meta({ description: 'What was asked of it' }),
       acceptedAt: time,
       expiresAt: time,
       finishedAt: time.exactOptional(),
@@ -36,6 +48,11 @@ const reject = name(
   z
     .object({
       row: z.int().min(1),
+      byte: count.exactOptional(),
+      job: text.exactOptional(),
+      done: z.boolean(),
+      inEffect: z.boolean(),
+      columns: z.record(z.string(), z.string()).exactOptional(),
       reason: z.union([reason, z.enum(['superseded', 'stale'])]),
       message: text,
       line: z.int().min(1).exactOptional(),
@@ -54,7 +71,7 @@ const fileErrors: AnyReason[] = [
   'file_not_text',
   'file_utf16',
   'file_compressed',
-  'file_json_array',
+  'file_json_object',
   'header_unreadable',
   'header_column_missing',
   'header_column_repeated',

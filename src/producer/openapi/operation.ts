@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { type HeaderName, headers } from './headers.ts';
+import { type HeaderName, headers, limitHeaders } from './headers.ts';
 import { refTo } from './schema.ts';
 
 /** An example: what it shows, and its value. */
@@ -32,8 +32,14 @@ export function operation({ id, tag, summary, description, open, parameters, bod
     ...(open && { security: [] }),
     ...(parameters && { parameters }),
     ...(body && { requestBody: body }),
-    responses: answers,
+    responses: open ? answers : Object.fromEntries(Object.entries(answers).map(limited)),
   };
+}
+
+/** What stands elsewhere in the document has them there. */
+function limited([status, answer]: [string, { $ref?: string; headers?: object }]): [string, object] {
+  if (answer.$ref) return [status, answer];
+  return [status, { ...answer, headers: { ...answer.headers, ...headers(...limitHeaders) } }];
 }
 
 /** A JSON body. */

@@ -79,6 +79,7 @@ const callErrors: AnyReason[] = [
   'idempotency_key_locked',
   'accept_unknown',
   'ledger_not_ready',
+  'org_quota',
 ];
 
 const told: HeaderName[] = [
@@ -89,7 +90,14 @@ const told: HeaderName[] = [
   'Preference-Applied',
 ];
 
-const all = [...callErrors, ...tokenErrors, ...orgErrors, ...infrastructureErrors, ...outcomeErrors];
+const all = [
+  ...callErrors,
+  ...tokenErrors,
+  'AUTH-Bs7Ds',
+  ...orgErrors,
+  ...infrastructureErrors,
+  ...outcomeErrors,
+] as AnyReason[];
 const errors = {
   ...errorAnswers('v1', all, { headers: told }),
   ...errorAnswers('v1', ['wait_over'], { headers: [...told, 'Link'] }),

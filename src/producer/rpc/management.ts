@@ -6,6 +6,7 @@ import { isFailure } from '../../job.ts';
 import { callV1, type V1Deps } from '../v1-call.ts';
 import { refusedJson } from './connect-json.ts';
 import { connectError } from './errors.ts';
+import { peerAddress } from './peer.ts';
 
 /** Left of the caller's deadline for the answer to get there: afterwards nobody would hear the job's id. */
 const answerMs = 250;
@@ -38,7 +39,7 @@ async function setPassword(
   context: HandlerContext,
   deps: V1Deps,
 ) {
-  const told: [string, string][] = [];
+  const told = new Map<string, string>();
   try {
     const left = context.timeoutMs();
     const answered = await callV1(
@@ -50,10 +51,11 @@ async function setPassword(
           return { password, noChangeRequired };
         },
         header: (name) => context.requestHeader.get(name) ?? undefined,
-        tell: (name, value) => void told.push([name, value]),
+        tell: (name, value) => void told.set(name, value),
         asyncAnswers: false,
         ...(left !== undefined && { patienceMs: Math.max(1, left - answerMs) }),
         gone: context.signal,
+        from: context.values.get(peerAddress),
       },
       deps,
     );
@@ -64,6 +66,6 @@ async function setPassword(
     return fromJson(SetHumanPasswordResponseSchema, { details: { ...outcome.details } });
   } catch (thrown) {
     if (!(thrown instanceof PassferryError)) deps.log.error({ err: thrown }, 'a call failed inside');
-    throw connectError(thrown instanceof PassferryError ? thrown : new PassferryError('internal'), told);
+    throw connectError(thrown instanceof PassferryError ? thrown : new PassferryError('internal'), [...told]);
   }
 }

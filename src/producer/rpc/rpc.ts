@@ -8,11 +8,14 @@ import {
 } from '@connectrpc/connect-node';
 import { PassferryError } from '../../errors.ts';
 import type { Listener } from '../../listen.ts';
+import { noteRoute } from '../count-requests.ts';
+import { refusedAtGuard } from '../guard.ts';
 import type { V1Deps } from '../v1-call.ts';
 import { readBinary, withoutQuotes } from './binary.ts';
 import { decodeJson, refusedJson } from './connect-json.ts';
 import { registerHealth } from './health.ts';
 import { registerManagement } from './management.ts';
+import { peerAddress } from './peer.ts';
 
 /** Of one request message, bytes: a password and two names need no more. */
 const messageLimit = 64 * 1024;
@@ -37,8 +40,9 @@ export function rpcListener(deps: V1Deps, fallback: Listener): Listener {
   return (request, response) => {
     const handler = handlers.get((request.url ?? '').split('?', 1)[0] ?? '');
     if (!handler) return fallback(request, response);
+    noteRoute(request, handler.requestPath);
     // The library throws here what must not end the process: an authority that is none, a caller that has gone.
-    answer(handler, request as IncomingMessage, response as ServerResponse).catch((err) => {
+    answer(handler, request as IncomingMessage, response as ServerResponse, deps).catch((err) => {
       deps.log.debug({ err }, 'a call could not be answered');
       if (response.headersSent) response.destroy();
       else (response as ServerResponse).writeHead(400).end();
@@ -46,7 +50,12 @@ export function rpcListener(deps: V1Deps, fallback: Listener): Listener {
   };
 }
 
-async function answer(handler: Handler, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  handler: Handler,
+  request: IncomingMessage,
+  response: ServerResponse,
+  deps: V1Deps,
+): Promise<void> {
   const type = request.headers['content-type'] ?? '';
   // The library's own errors about JSON quote the value.
   if (/^application\/(grpc|grpc-web|grpc-web-text|connect)\+json\b/i.test(type)) {
@@ -54,8 +63,16 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
     return;
   }
   const values = createContextValues();
+  values.set(peerAddress, deps.addressOf?.(request));
   const universal = universalRequestFromNodeRequest(request, response, undefined, values);
-  if (request.method === 'POST' && /^application\/json\b/i.test(type)) {
+  const refused = refusedAtGuard(request);
+  if (refused) {
+    values.set(refusedJson, refused);
+    universal.header.delete('content-encoding');
+    universal.body = /^application\/json\b/i.test(type) ? {} : bytesOf(emptyLike(type));
+    // Nobody reads it.
+    request.resume();
+  } else if (request.method === 'POST' && /^application\/json\b/i.test(type)) {
     const decoded = await decodeJson(request, handler.method.input, messageLimit);
     if ('refused' in decoded) values.set(refusedJson, decoded.refused);
     universal.body = 'refused' in decoded ? {} : decoded.json;

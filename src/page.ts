@@ -1,0 +1,146 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { PassferryError } from './errors.ts';
+import { Secret } from './secret.ts';
+import { type JobKey, sign, verify } from './signature.ts';
+
+/** Rows of a page: row `n` of a run stands in page `pageOf(n)`, whatever became of the ones before. */
+export const pageRows = 500;
+/** Row number (from 1) → page number (from 0). */
+export const pageOf = (row: number) => Math.floor((row - 1) / pageRows);
+/** Place of a row in its page, from 0. */
+export const placeOf = (row: number) => (row - 1) % pageRows;
+
+/** What all rows of a page have in common; signed with the rest of it. */
+export interface PageHead {
+  v: 1;
+  run: string;
+  page: number;
+  /** Rows in it, refused ones too. */
+  rows: number;
+  /** Sequence of its first row; row `n` has `base + placeOf(n)`. A decimal of up to 16 digits. */
+  base: string;
+  /** The organization that the run belongs to, and rows that name none. */
+  org: string;
+  caller: string;
+  /** When the run was begun: Redis time, ms since the epoch. */
+  runAt: number;
+  /** When the page was: Redis time, ms since the epoch. */
+  acceptedAt: number;
+  expiresAt: number;
+  overwriteNewer: boolean;
+  /** Key of the sealed part. */
+  dataKey: string;
+}
+
+/** One row as it stands in the part that is not secret. */
+export interface PageRow {
+  /** Where it starts in the file: line from 1, byte from 0. */
+  line: number;
+  byte?: number;
+  user?: string;
+  /** Left out: that of the run. */
+  org?: string;
+  changeRequired?: boolean;
+  /** The caller may set protected users there. */
+  admin?: boolean;
+  /** What the password was known to be then, ms since the epoch: a later choice of the user is kept. */
+  asOf?: number;
+  /** Refused when it was read, and in which column. */
+  refused?: string;
+  field?: string;
+  /** The file's own columns without secrets, for the rejects; by name. */
+  columns?: Record<string, string>;
+}
+
+/** A page as it is stored. */
+export interface StoredPage {
+  head: string;
+  clear: Buffer;
+  sealed: Buffer;
+  mac: string;
+}
+
+/** A page that was verified. The sealed part is opened row by row. */
+export interface Page {
+  head: PageHead;
+  rows: PageRow[];
+  sealed: Buffer;
+}
+
+/** Deflated and signed; `passwords` by place, undefined for refused rows; they are not wiped here. */
+export function makePage(
+  jobKey: JobKey,
+  dataKey: Buffer,
+  head: PageHead,
+  rows: PageRow[],
+  passwords: (Secret | undefined)[],
+): StoredPage {
+  const clear = deflateRawSync(JSON.stringify(rows));
+  const plain = join(passwords);
+  const packed = deflateRawSync(plain);
+  plain.fill(0);
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', dataKey, nonce).setAAD(aad(head));
+  const sealed = Buffer.concat([nonce, cipher.update(packed), cipher.final(), cipher.getAuthTag()]);
+  packed.fill(0);
+  const text = JSON.stringify(head);
+  return { head: text, clear, sealed, mac: sign(jobKey, 'page', partsOf(text, clear)) };
+}
+
+/** Stored → verified; undefined when it is not signed by us. The sealed part is bound to the head by its own tag. */
+export function readPage(jobKey: JobKey, run: string, page: number, stored: StoredPage): Page | undefined {
+  if (!verify(jobKey, 'page', partsOf(stored.head, stored.clear), stored.mac)) return undefined;
+  const head = JSON.parse(stored.head) as PageHead;
+  // One page moved to the place of another.
+  if (head.run !== run || head.page !== page) return undefined;
+  return { head, rows: JSON.parse(inflateRawSync(stored.clear).toString()) as PageRow[], sealed: stored.sealed };
+}
+
+/** The password of one row. Error: `sealed_unreadable`. */
+export function openRow(dataKey: Buffer, { head, sealed }: Page, row: number): Secret {
+  let plain: Buffer | undefined;
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', dataKey, sealed.subarray(0, 12))
+      .setAAD(aad(head))
+      .setAuthTag(sealed.subarray(-16));
+    const packed = Buffer.concat([decipher.update(sealed.subarray(12, -16)), decipher.final()]);
+    plain = inflateRawSync(packed);
+    packed.fill(0);
+    const secret = at(plain, placeOf(row));
+    if (secret) return secret;
+  } catch (cause) {
+    throw new PassferryError('sealed_unreadable', { cause });
+  } finally {
+    plain?.fill(0);
+  }
+  throw new PassferryError('sealed_unreadable');
+}
+
+/** Length (2 bytes) and bytes of each; 0 for a refused row: an empty password is always refused. */
+function join(passwords: (Secret | undefined)[]): Buffer {
+  const length = passwords.reduce((sum, each) => sum + 2 + (each?.bytes().length ?? 0), 0);
+  const plain = Buffer.alloc(length);
+  let offset = 0;
+  for (const each of passwords) {
+    const bytes = each?.bytes();
+    offset = plain.writeUInt16BE(bytes?.length ?? 0, offset);
+    if (bytes) offset += bytes.copy(plain, offset);
+  }
+  return plain;
+}
+
+function at(plain: Buffer, place: number): Secret | undefined {
+  let offset = 0;
+  for (let i = 0; i < place; i++) offset += 2 + plain.readUInt16BE(offset);
+  const length = plain.readUInt16BE(offset);
+  return length === 0 ? undefined : new Secret(Buffer.from(plain.subarray(offset + 2, offset + 2 + length)));
+}
+
+function aad({ run, page, base, dataKey }: PageHead): Buffer {
+  return Buffer.from(JSON.stringify(['passferry-page', 1, dataKey, run, page, base]));
+}
+
+function partsOf(head: string, clear: Buffer) {
+  return [head, clear.toString('latin1')];
+}

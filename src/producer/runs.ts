@@ -1,0 +1,133 @@
+import type { Redis } from 'ioredis';
+import { PassferryError } from '../errors.ts';
+import { rowJobId } from '../ids.ts';
+import { failure, type JobView, type Outcome } from '../job.ts';
+import type { Keys } from '../keys.ts';
+import { endAt, type Pages } from '../ledger/pages.ts';
+import { rowEnd } from '../ledger/row-end.ts';
+import type { RunControl } from '../ledger/run-control.ts';
+import { type Page, type PageRow, pageOf, pageRows, placeOf } from '../page.ts';
+import { factsOf, inEffect, isResult } from '../row-outcome.ts';
+import type { RunView } from '../run.ts';
+import type { JobKey } from '../signature.ts';
+import { importReasons } from './import/reasons.ts';
+
+/** A row of a run as whoever may see the run sees it: never its secret. */
+export interface RowView {
+  row: number;
+  line: number;
+  byte?: number;
+  userId?: string;
+  org?: string;
+  /** Its job, unless it was refused when it was read. */
+  job?: string;
+  done: boolean;
+  result?: string;
+  code?: string;
+  reason?: string;
+  message?: string;
+  /** The column that is wrong. */
+  field?: string;
+  inEffect: boolean;
+  /** The file's own columns, without secrets. */
+  columns?: Record<string, string>;
+}
+
+const resultTexts: Record<string, string> = {
+  superseded: 'A newer password for this user was set first.',
+  stale: 'The user changed the password after this was accepted.',
+};
+
+/** Reading the rows of runs, whatever has become of them. */
+export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: Pages, runs: RunControl) {
+  async function toView(run: RunView, page: Page, place: number, ends: Buffer): Promise<RowView> {
+    const row = page.head.page * pageRows + place + 1;
+    const stored = page.rows[place] as PageRow;
+    const end = stored.refused ?? (await endOf(run, row, endAt(ends, place)));
+    const about = {
+      row,
+      line: stored.line,
+      ...(stored.byte !== undefined && { byte: stored.byte }),
+      ...(stored.user !== undefined && { userId: stored.user }),
+      ...(stored.refused === undefined && { org: stored.org ?? page.head.org, job: rowJobId(run.id, row) }),
+      ...(stored.field !== undefined && { field: stored.field }),
+      ...(stored.columns && { columns: stored.columns }),
+    };
+    if (end === undefined) return { ...about, done: false, inEffect: false };
+    if (isResult(end)) {
+      const message = resultTexts[end];
+      return {
+        ...about,
+        done: true,
+        result: end,
+        reason: end,
+        ...(message && { message }),
+        inEffect: inEffect.has(end),
+      };
+    }
+    return { ...about, done: true, ...factsOf(end, importReasons), inEffect: false };
+  }
+
+  /** Rows that never began end as their run does. */
+  async function endOf(run: RunView, row: number, bytes: Buffer): Promise<string | undefined> {
+    const end = await rowEnd(redis, keys, jobKey, { run: run.id, row, bytes });
+    if (end !== undefined && end !== 'forged') return end;
+    if (run.state === 'cancelled') return 'run_canceled';
+    return run.state === 'completed' ? 'job_expired' : undefined;
+  }
+
+  return {
+    /** One row, from 1. Undefined: there is none of that number (any more). */
+    async row(run: RunView, row: number): Promise<RowView | undefined> {
+      const read = await pages.read(run.id, pageOf(row));
+      if (!read || placeOf(row) >= read.page.rows.length) return undefined;
+      return toView(run, read.page, placeOf(row), read.ends);
+    },
+
+    /** Every row that ended without its password being in force, in file order. */
+    async *rejects(run: RunView): AsyncGenerator<RowView> {
+      for (let page = 0; page * pageRows < run.received; page++) {
+        const read = await pages.read(run.id, page);
+        if (!read) continue;
+        for (let place = 0; place < read.page.rows.length; place++) {
+          const view = await toView(run, read.page, place, read.ends);
+          if (view.done && !view.inEffect) yield view;
+        }
+      }
+    },
+
+    /** A row as a job, once its record is gone: in work it has one. */
+    async asJob(jobId: string): Promise<JobView | undefined> {
+      const [, id, number] = /^(r0-[0-9a-z]{26})-(\d{1,9})$/.exec(jobId) ?? [];
+      const run = id === undefined ? undefined : await runs.view(id);
+      if (!run || number === undefined) return undefined;
+      const row = Number(number);
+      const read = await pages.read(run.id, pageOf(row));
+      const stored = read?.page.rows[placeOf(row)];
+      if (!read || !stored || stored.refused !== undefined) return undefined;
+      const view = await toView(run, read.page, placeOf(row), read.ends);
+      const { at: _, ...outcome } = outcomeOf(view) ?? { at: 0 };
+      return {
+        id: jobId,
+        state: view.done ? (view.code ? 'failed' : 'completed') : 'waiting',
+        done: view.done,
+        user: stored.user as string,
+        org: view.org as string,
+        ...{ run: run.id, row },
+        acceptedAt: new Date(read.page.head.acceptedAt).toISOString(),
+        expiresAt: run.expiresAt,
+        attempts: 0,
+        ...(view.done && { ended: (view.result ?? view.code) as never, outcome: outcome as never }),
+      };
+    },
+  };
+}
+
+function outcomeOf(view: RowView): Outcome | undefined {
+  if (!view.done) return undefined;
+  if (view.result !== undefined) return { result: view.result as never, inEffect: view.inEffect, at: 0 };
+  return failure(
+    new PassferryError(view.reason ?? 'refused', { code: view.code as never, message: view.message as never }),
+    0,
+  );
+}

@@ -1,0 +1,99 @@
+/** States of a run. `holding`: by itself, with a reason; the three in `-ing` last until what has begun has ended. */
+export const runStates = [
+  'receiving',
+  'running',
+  'pausing',
+  'paused',
+  'holding',
+  'cancelling',
+  'cancelled',
+  'completed',
+] as const;
+export type RunState = (typeof runStates)[number];
+
+/** Why a run holds, and what ends it. */
+export const holdReasons = {
+  backend_down: 'The backend does not answer. Goes on by itself when it does.',
+  backend_limited: 'The backend asks to slow down. Goes on by itself.',
+  backend_held: 'The backend is held by a person. Goes on when it is released.',
+  redis_memory: 'Redis has little memory left. Goes on by itself when there is room.',
+  too_many_failures: 'More rows failed than the run allows. Look at the rejects, then resume or cancel.',
+  proof_failed:
+    'The backend said that a password was set, and a login with it failed. Look at the backend, then resume or cancel.',
+  columns_swapped:
+    'None of the first users exists. Is the right column taken for the user id? Resume if it is, else cancel.',
+} as const;
+export type HoldReason = keyof typeof holdReasons;
+
+/** Reasons that end by themselves. */
+export const passingHolds: ReadonlySet<string> = new Set<HoldReason>([
+  'backend_down',
+  'backend_limited',
+  'backend_held',
+  'redis_memory',
+]);
+
+/** Rows by how they ended. */
+export const rowCounts = ['set', 'unchanged', 'superseded', 'stale', 'failed', 'expired', 'canceled'] as const;
+export type RowCount = (typeof rowCounts)[number];
+
+/** What was asked of a run; the same for all uploads under its key. */
+export interface RunOptions {
+  format: string;
+  /** Default of rows that say nothing. */
+  changeRequired: boolean;
+  overwriteNewer: boolean;
+  dryRun?: boolean;
+  /** What the passwords were known to be then, ms since the epoch, for rows that do not say; absent: `acceptedAt`. */
+  asOf?: number;
+  /** Failed rows from which on the run holds. */
+  maxFailures?: number;
+  /** Share of rows whose login is proved, 0 to 1. */
+  proofShare?: number;
+  /** No row begins before, ms since the epoch. */
+  notBefore?: number;
+  /** Rows a second, at most. */
+  rate?: number;
+  /** Rows at work at once, at most. */
+  concurrency?: number;
+  /** Our column → the file's. */
+  map?: Record<string, string>;
+  /** Same user twice: `last` row wins (default), or later ones are refused. */
+  duplicates?: 'last' | 'refuse';
+  [more: string]: unknown;
+}
+
+/** An import as everybody who may see it sees it. Counters are exact: each row is counted once, in the step of its end. */
+export interface RunView {
+  id: string;
+  org: string;
+  caller: string;
+  state: RunState;
+  /** Why it holds, and what ends that. */
+  reason?: HoldReason;
+  advice?: string;
+  /** Rows read so far: those that were accepted and those that were refused. */
+  received: number;
+  rejected: number;
+  accepted: number;
+  finished: number;
+  /** Rows that have begun and not ended. */
+  inflight: number;
+  set: number;
+  unchanged: number;
+  superseded: number;
+  stale: number;
+  failed: number;
+  expired: number;
+  canceled: number;
+  /** Rows whose password is not in force, or not yet. */
+  notInEffect: number;
+  /** Rows a second, lately; absent while nothing moves. */
+  rate?: number;
+  /** Seconds until the last row, by that rate. */
+  etaSeconds?: number;
+  options: RunOptions;
+  acceptedAt: string;
+  expiresAt: string;
+  finishedAt?: string;
+}

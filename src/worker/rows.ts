@@ -1,0 +1,79 @@
+import type { Job } from 'bullmq';
+import { PassferryError } from '../errors.ts';
+import type { SetPasswordData } from '../job.ts';
+import type { Pages } from '../ledger/pages.ts';
+import { openRow, type Page, pageOf, placeOf } from '../page.ts';
+import type { Opener } from '../seal.ts';
+import { type JobKey, jobParts, sign } from '../signature.ts';
+
+/** What a row's job stores in Redis: its id says the rest. */
+export const rowJob = { v: 1, name: 'row' } as const;
+
+/** Pages that are looked into again and again: without their secrets. */
+const remembered = 32;
+
+/** Jobs of rows ↔ the pages in which their rows stand. */
+export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
+  const cache = new Map<string, Promise<Page | undefined>>();
+
+  function pageFor(run: string, page: number): Promise<Page | undefined> {
+    const name = `${run} ${page}`;
+    let known = cache.get(name);
+    if (!known) {
+      if (cache.size >= remembered) cache.delete(cache.keys().next().value as string);
+      known = pages.read(run, page).then((read) => read?.page);
+      cache.set(name, known);
+      known.then(
+        (read) => read ?? cache.delete(name),
+        () => cache.delete(name),
+      );
+    }
+    return known;
+  }
+
+  return {
+    /** Undefined: its page is gone, or this is no row that was accepted. */
+    async decode(job: Job): Promise<SetPasswordData | undefined> {
+      const [, run, number] = /^(r0-[0-9a-z]{26})-(\d{1,9})$/.exec(job.id ?? '') ?? [];
+      if (run === undefined || number === undefined) throw new PassferryError('job_forged');
+      const row = Number(number);
+      const page = await pageFor(run, pageOf(row));
+      const stored = page?.rows[placeOf(row)];
+      if (!page || stored?.user === undefined || stored.refused !== undefined) return undefined;
+      const { head } = page;
+      const unsigned: Omit<SetPasswordData, 'mac'> = {
+        v: 1,
+        name: 'set-password',
+        jobId: job.id as string,
+        caller: head.caller,
+        org: stored.org ?? head.org,
+        user: stored.user,
+        seq: String(BigInt(head.base) + BigInt(placeOf(row))),
+        acceptedAt: head.acceptedAt,
+        expiresAt: head.expiresAt,
+        changeRequired: stored.changeRequired ?? false,
+        admin: stored.admin ?? false,
+        overwriteNewer: head.overwriteNewer,
+        dataKey: head.dataKey,
+        sealed: '',
+        run,
+        row,
+        ...(stored.asOf !== undefined && { asOf: stored.asOf, runAt: head.runAt }),
+      };
+      return { ...unsigned, mac: sign(jobKey, 'job', jobParts(unsigned)) };
+    },
+
+    /** Opens what belongs to a row from its page, and everything else as ever. */
+    open: Object.assign(
+      async (sealed: Parameters<Opener>[0], identity: Parameters<Opener>[1]) => {
+        const { run, row } = identity as Partial<SetPasswordData>;
+        if (run === undefined || row === undefined) return open(sealed, identity);
+        const read = await pages.read(run, pageOf(row));
+        // Destroyed in its time, or with the run.
+        if (!read || read.page.sealed.length === 0) throw new PassferryError('sealed_key_destroyed');
+        return openRow(await open.keyOf(sealed.dataKey), read.page, row);
+      },
+      { keyOf: open.keyOf },
+    ) satisfies Opener,
+  };
+}
