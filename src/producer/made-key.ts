@@ -40,7 +40,7 @@ const remembered = 20_000;
 export function createRecent() {
   const macs = new Map<string, string>();
   return {
-    add(jobId: string, madeKey: string): void {
+    remember(jobId: string, madeKey: string): void {
       if (macs.size >= remembered) macs.delete(macs.keys().next().value as string);
       macs.set(jobId, proofOf(madeKey));
     },

@@ -228,7 +228,7 @@ export function createProducer(options: ProducerOptions) {
         trace('accept:added', { jobId });
       }
       if (mayJoin && made && !reserved.replayed) {
-        recent.add(jobId, idempotencyKey);
+        recent.remember(jobId, idempotencyKey);
         kept = new Secret(Buffer.from(request.password.bytes()));
       }
     } catch (error) {
