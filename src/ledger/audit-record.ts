@@ -19,6 +19,10 @@ export const auditActions = [
   'webhook-replay',
   'authenticate',
   'limit',
+  'import-pause',
+  'import-resume',
+  'import-cancel',
+  'import-retry',
 ] as const;
 export type AuditAction = (typeof auditActions)[number];
 

@@ -85,6 +85,10 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     return end === 'forged' || end === undefined ? undefined : toOutcome(end);
   }
 
+  /** What was forged counts as absent; what took its place meanwhile stays. */
+  const dropEnd = (data: SetPasswordData, hex: string) =>
+    run(scripts.dropEnd, [pageKeys(data).ends], [pageKeys(data).place, Buffer.from(hex, 'hex')]);
+
   return {
     /** Confirms the order of changes on this Redis: the counter is at least `lowest` and the present time. */
     async raiseFloor(lowest: bigint): Promise<void> {
@@ -144,11 +148,12 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         case 'row_ended': {
           const outcome = await rowOutcome(data, reply[1] as string);
           if (outcome) return { kind: 'done', outcome };
-          await redis.setrange(pageKeys(data).ends, pageKeys(data).place, Buffer.alloc(rowBytes) as unknown as string);
+          await dropEnd(data, reply[1] as string);
           return this.begin(data, options);
         }
         case 'run_waits':
         case 'run_over':
+          return { kind: reply[0] };
         case 'done': {
           const outcome = readOutcome(data.jobId, reply[1] as string, reply[2] ?? null, reply[3] ?? null);
           if (outcome) return { kind: 'done', outcome };
@@ -319,7 +324,10 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
       const newer = appliedOf(jobKey, data, backend, (reply[0] === 'done' ? reply[4] : reply[2]) ?? '');
       if (reply[0] === 'row_ended') {
         if (newer) onInverted?.({ older: data.jobId, newer: newer.jobId });
-        return (await rowOutcome(data, reply[1] as string)) ?? outcome;
+        const first = await rowOutcome(data, reply[1] as string);
+        if (first) return first;
+        await dropEnd(data, reply[1] as string);
+        return this.commit(data, outcome, options);
       }
       if (newer && reply[0] !== 'ok') onInverted?.({ older: data.jobId, newer: newer.jobId });
       if (reply[0] === 'done') {

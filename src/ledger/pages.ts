@@ -14,7 +14,8 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
   return {
     /**
      * The place of a page in the order of all changes; the same for a page that was begun and not stored. Errors:
-     * `ledger_not_ready`, `run_ended` (cancelled or over: nothing more is taken).
+     * `ledger_not_ready`, `idempotency_key_reused` (the whole input was stored, and this is more), `run_ended` (cancelled or over: nothing
+     * more is taken).
      */
     async reserve(
       run: string,
@@ -29,19 +30,23 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
         [rows, ttlMs],
       )) as string[];
       if (reply[0] === 'not_ready') throw new PassferryError('ledger_not_ready', { scope: 'backend' });
+      if (reply[0] === 'closed') throw new PassferryError('idempotency_key_reused');
       if (reply[0] === 'ended') throw new PassferryError('run_ended');
       if (reply[0] === 'stored') return { kind: 'stored', print: reply[1] as string };
       return { kind: 'new', base: reply[1] as string, acceptedAt: Number(reply[2]) };
     },
 
-    /** Stored with its counts in one step; once stored a page never changes. `ends` are the bytes of its rows' ends. */
+    /**
+     * Stored with its counts in one step; once stored a page never changes. `ends` are the bytes of its rows' ends. Errors: `run_ended`;
+     * `idempotency_key_reused` (another upload was faster, with something else).
+     */
     async store(
       run: string,
       page: number,
       stored: StoredPage,
       given: { print: string; ends: Buffer; accepted: number; rejected: number; ttlMs: number },
     ): Promise<void> {
-      await evaluate(
+      const kept = await evaluate(
         redis,
         storePage,
         [keys.run(run), keys.page(run, page), keys.pageSecret(run, page), keys.pageEnds(run, page), keys.activeRuns],
@@ -50,6 +55,8 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
           ...[given.print, given.ends, given.accepted, given.rejected, page, given.ttlMs, run],
         ],
       );
+      if (kept === 'ended') throw new PassferryError('run_ended');
+      if (kept !== given.print) throw new PassferryError('idempotency_key_reused');
     },
 
     /** A page with how its rows have ended. Undefined: not stored (any more), or not by us. */
@@ -86,11 +93,13 @@ export function endAt(ends: Buffer, place: number): Buffer {
   return ends.subarray(place * rowBytes, (place + 1) * rowBytes);
 }
 
-/** KEYS run, sequence, page · ARGV rows, ttlMs → not_ready | ended | {stored, print} | {new, base, acceptedAt} */
+/** KEYS run, sequence, page · ARGV rows, ttlMs → not_ready | ended | closed | {stored, print} | {new, base, acceptedAt} */
 const reservePage = `${prelude}
-local state = redis.call('HGET', KEYS[1], 'state')
+local r = redis.call('HMGET', KEYS[1], 'state', 'input')
+local state = r[1]
 local f = redis.call('HMGET', KEYS[3], 'mac', 'print', 'base', 'acceptedAt')
 if f[1] then return {'stored', f[2]} end
+if r[2] == 'closed' then return {'closed'} end
 if not state or state == 'cancelling' or state == 'cancelled' or state == 'completed' then return {'ended'} end
 if f[3] then return {'new', f[3], f[4]} end
 local last = redis.call('GET', KEYS[2])
@@ -105,7 +114,10 @@ return {'new', text(base), text(math.floor(us / 1000))}
 
 /** KEYS run, page, its secret, its ends, active runs · ARGV head, clear, sealed, mac, print, ends, accepted, rejected, page, ttlMs, runId */
 const storePage = `${prelude}
-if redis.call('HEXISTS', KEYS[2], 'mac') == 1 then return 0 end
+if redis.call('HEXISTS', KEYS[2], 'mac') == 1 then return redis.call('HGET', KEYS[2], 'print') end
+-- Its rows were counted when it was cancelled.
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or state == 'cancelled' or state == 'completed' then return 'ended' end
 redis.call('HSET', KEYS[2], 'head', ARGV[1], 'clear', ARGV[2], 'mac', ARGV[4], 'print', ARGV[5], 'open', ARGV[7])
 redis.call('PEXPIRE', KEYS[2], ARGV[10])
 if tonumber(ARGV[7]) > 0 then redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[10]) end
@@ -115,5 +127,5 @@ redis.call('HINCRBY', KEYS[1], 'rejected', ARGV[8])
 local pages = tonumber(redis.call('HGET', KEYS[1], 'pages') or '0')
 redis.call('HSET', KEYS[1], 'pages', text(math.max(pages, tonumber(ARGV[9]) + 1)))
 redis.call('ZADD', KEYS[5], 'NX', now_ms(), ARGV[11])
-return 1
+return ARGV[5]
 `;

@@ -35,9 +35,12 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
       return { isNew: kind === 'new', state, acceptedAt: Number(acceptedAt), expiresAt: Number(expiresAt), ttlMs };
     },
 
-    /** The whole input is stored; what it was, as digests. */
-    async closeInput(id: string, digests: { content?: string; mac?: string } = {}): Promise<void> {
-      await evaluate(redis, closeInput, stepKeys(id), [digests.content ?? '', digests.mac ?? '']);
+    /** The whole input is stored, in so many pages; what it was, as digests. Error: `idempotency_key_reused` when more of it is stored. */
+    async closeInput(id: string, pages: number, digests: { content?: string; mac?: string } = {}): Promise<void> {
+      const closed = await evaluate(redis, closeInput, stepKeys(id), [
+        ...[digests.content ?? '', digests.mac ?? '', pages],
+      ]);
+      if (closed === 'mismatch') throw new PassferryError('idempotency_key_reused');
     },
 
     /**
@@ -63,7 +66,7 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
 
     /** Ends the hold if it still has this reason. */
     async unhold(id: string, reason: HoldReason): Promise<void> {
-      await evaluate(redis, unholdRun, [keys.run(id)], [reason]);
+      await evaluate(redis, unholdRun, stepKeys(id), [reason]);
     },
 
     async view(id: string): Promise<RunView | undefined> {
@@ -126,6 +129,7 @@ function toView(f: Record<string, string>): RunView {
     ...(rate > 0 && { rate: Math.round(rate * 10) / 10 }),
     ...(rate > 0 && f.input === 'closed' && { etaSeconds: Math.ceil(left / rate) }),
     options: JSON.parse(f.options ?? '{}') as RunOptions,
+    ...(f.content && { digest: f.content }),
     acceptedAt: time('acceptedAt'),
     expiresAt: time('expiresAt'),
     ...(f.finishedAt && { finishedAt: time('finishedAt') }),
@@ -153,8 +157,10 @@ redis.call('PEXPIRE', KEYS[2], 3888000000)
 return {'new', 'running', text(now), expires}
 `;
 
-/** KEYS run, events, active runs · ARGV digest of the content, its mac */
+/** KEYS run, events, active runs · ARGV digest of the content, its mac, pages */
 const closeInput = `${prelude}${runSteps}
+-- The same beginning, and then the file ends: it is another one.
+if tonumber(redis.call('HGET', KEYS[1], 'pages') or '0') > tonumber(ARGV[3]) then return 'mismatch' end
 if redis.call('HGET', KEYS[1], 'input') ~= 'open' then return 0 end
 redis.call('HSET', KEYS[1], 'input', 'closed', 'content', ARGV[1], 'contentMac', ARGV[2])
 run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())
@@ -194,11 +200,12 @@ redis.call('HSET', KEYS[1], 'state', 'holding', 'reason', ARGV[1], 'heldAt', tex
 return 1
 `;
 
-/** KEYS run · ARGV reason */
-const unholdRun = `
+/** KEYS run, events, active runs · ARGV reason */
+const unholdRun = `${prelude}${runSteps}
 local f = redis.call('HMGET', KEYS[1], 'state', 'reason')
 if f[1] ~= 'holding' or f[2] ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'running')
 redis.call('HDEL', KEYS[1], 'reason', 'heldAt')
+run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())
 return 1
 `;

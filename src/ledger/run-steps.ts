@@ -23,8 +23,10 @@ local function run_step(run, events, active, now)
 end
 -- Too many rows failed: it waits for a person.
 local function run_failures(run, now)
-  local r = redis.call('HMGET', run, 'maxFailures', 'failed', 'state', 'failuresForgiven')
+  local r = redis.call('HMGET', run, 'maxFailures', 'failed', 'state', 'failuresForgiven', 'input', 'accepted', 'finished')
   if not r[1] or r[3] ~= 'running' then return end
+  -- Nothing is left to be held.
+  if r[5] == 'closed' and tonumber(r[6] or '0') <= tonumber(r[7] or '0') then return end
   if tonumber(r[2] or '0') - tonumber(r[4] or '0') < tonumber(r[1]) then return end
   redis.call('HSET', run, 'state', 'holding', 'reason', 'too_many_failures', 'heldAt', text(now))
 end

@@ -18,6 +18,13 @@ end
 
 /** The atomic steps of one job. All keys of a call share one hash tag. */
 
+/** KEYS ends of a page · ARGV place in them, the bytes that were read there. */
+export const dropEnd = `
+if redis.call('GETRANGE', KEYS[1], ARGV[1], ARGV[1] + ${rowBytes - 1}) ~= ARGV[2] then return 0 end
+redis.call('SETRANGE', KEYS[1], ARGV[1], string.rep('\\0', ${rowBytes}))
+return 1
+`;
+
 /** KEYS sequence · ARGV lowest. Confirms the order on this Redis; never lowers it. */
 export const raiseFloor = `${prelude}
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -38,7 +45,7 @@ export const begin = `${prelude}${counting}${runSteps}${rowEnds}
 local now = now_ms()
 local epoch = redis.call('GET', KEYS[5])
 if tonumber(string.match(epoch or '', '^%d+') or '0') < tonumber(ARGV[16]) then return {'ledger_lost'} end
-local f = redis.call('HMGET', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt', 'attempt', 'starts')
+local f = redis.call('HMGET', KEYS[1], 'outcome', 'outcomeMac', 'finishedAt', 'attempt', 'starts', 'uncertain')
 if f[1] then return {'done', f[1], f[2], f[3]} end
 local attempt = f[4]
 local record = redis.call('EXISTS', KEYS[1]) == 1
@@ -46,12 +53,11 @@ if ARGV[13] ~= '' then
   local ended = row_end(KEYS[8], ARGV[21])
   if ended then return {'row_ended', hex(ended)} end
   local state = redis.call('HGET', KEYS[4], 'state')
-  if not attempt and state ~= 'running' then
+  -- What may have been made, also by a process that was killed, goes on to its end.
+  local begun = attempt or f[6] or tonumber(f[5] or '0') > 0
+  if not begun and state ~= 'running' then
     if state == 'pausing' or state == 'paused' or state == 'holding' then
-      -- The feeder begins again at this page.
-      local at = tonumber(redis.call('HGET', KEYS[4], 'feedPage') or '0')
-      redis.call('HSET', KEYS[4], 'feedPage', text(math.min(at, tonumber(ARGV[20]))))
-      redis.call('HINCRBY', KEYS[4], 'fed', -1)
+      redis.call('HSET', KEYS[4], 'refeed', '1')
       if record then forget_row(KEYS[1], KEYS[3], KEYS[4], ARGV[1]) run_step(KEYS[4], KEYS[9], KEYS[10], now) end
       return {'run_waits'}
     end
@@ -114,8 +120,8 @@ export const recordAttempt = `${prelude}
 local now = now_ms()
 local u = redis.call('HMGET', KEYS[2], 'leaseToken', 'leaseUntil', 'openJob')
 if u[1] ~= ARGV[2] or tonumber(u[2]) <= now then return {'lost'} end
--- Another start of this job, thawed late, may have ended it.
-if redis.call('HEXISTS', KEYS[1], 'outcome') == 1 then return {'lost'} end
+-- Another start of this job, thawed late, may have ended it; then a row has no record any more.
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[1], 'outcome') == 1 then return {'lost'} end
 local deadline = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'attempt', text(now) .. ':' .. text(deadline) .. ':' .. ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'attempts', 1)
@@ -134,7 +140,7 @@ if redis.call('HGET', KEYS[2], 'leaseToken') ~= ARGV[3] then return 0 end
 redis.call('HDEL', KEYS[1], 'attempt')
 if tonumber(ARGV[2]) > 0 then
   redis.call('HSET', KEYS[2], 'danglingUntil', text(now_ms() + tonumber(ARGV[2])))
-  redis.call('HSET', KEYS[1], 'uncertain', '1')
+  if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'uncertain', '1') end
 end
 if redis.call('HGET', KEYS[2], 'openJob') == ARGV[1] then redis.call('HDEL', KEYS[2], 'openJob', 'openUntil') end
 return 1
@@ -148,7 +154,7 @@ export const release = `${prelude}${runSteps}${rowEnds}
 if redis.call('HGET', KEYS[2], 'leaseToken') == ARGV[1] then
   redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
   if tonumber(redis.call('HGET', KEYS[1], 'starts') or '0') > 0 then redis.call('HINCRBY', KEYS[1], 'starts', -1) end
-  if ARGV[3] == '1' then redis.call('HSET', KEYS[1], 'uncertain', '1') end
+  if ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'uncertain', '1') end
 end
 local f = redis.call('HMGET', KEYS[1], 'seq', 'starts', 'attempt', 'uncertain')
 if not f[1] then return 1 end

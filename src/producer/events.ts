@@ -1,9 +1,11 @@
 import { QueueEvents } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { Event } from '../event.ts';
 import { type Outcome, queueNames } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { within } from '../within.ts';
+import type { EventHub } from './event-hub.ts';
 
 /** Events wake, state decides: a waiter is answered from the ledger only (F36, F37). */
 export interface Waiters {
@@ -24,6 +26,8 @@ export function createWaiters(options: {
   connect: () => Redis;
   keys: Keys;
   ledger: Ledger;
+  /** Tells of an end in the step in which it is recorded; the queue's events come some steps later. */
+  hub: EventHub;
 }): Waiters {
   const waiting = new Map<string, Set<(outcome: Outcome | undefined) => void>>();
   const connections: Redis[] = [];
@@ -51,6 +55,15 @@ export function createWaiters(options: {
     });
   }
 
+  const closing = new AbortController();
+  let followed = false;
+
+  async function follow(): Promise<void> {
+    const wants = (event: Event) => 'job' in event && waiting.has(event.job);
+    const { told } = await options.hub.follow({ wants, signal: closing.signal });
+    for await (const each of told) if (each.kind === 'event' && 'job' in each.event) void look([each.event.job]);
+  }
+
   const tick = setInterval(() => void look([...waiting.keys()]), tickMs);
   tick.unref();
 
@@ -72,6 +85,13 @@ export function createWaiters(options: {
         if (signal?.aborted) return giveUp();
         answers.add(answer);
         waiting.set(jobId, answers);
+        if (!followed) {
+          followed = true;
+          // Redis may be away; the next one to wait tries again.
+          follow().catch(() => {
+            followed = false;
+          });
+        }
         // Registered first, then looked: nothing can slip between.
         void look([jobId]);
       });
@@ -81,6 +101,7 @@ export function createWaiters(options: {
 
     async close() {
       clearInterval(tick);
+      closing.abort();
       for (const answers of waiting.values()) for (const answer of answers) answer(undefined);
       for (const connection of connections) connection.disconnect();
       await within(lastWordMs, Promise.all(listeners.map((events) => events.close().catch(() => {}))));

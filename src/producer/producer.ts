@@ -1,7 +1,7 @@
 import { type JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { PassferryError, type Reason } from '../errors.ts';
-import { isJobIdOf, makeJobId, makeRunId, rowJobId } from '../ids.ts';
+import { isJobIdOf, makeJobId, makeRunId } from '../ids.ts';
 import { jobDataVersion, type QueueName, queueNames, type SetPasswordData } from '../job.ts';
 import type { FingerprintKeys } from '../key-files.ts';
 import type { Keys } from '../keys.ts';
@@ -110,9 +110,9 @@ export function createProducer(options: ProducerOptions) {
   const dataKeys = dataKeyStore(redis, keys);
   const seal = createSealer(options.publicKeys, jobKey, dataKeys);
   const audit = createAudit({ redis, keys, jobKey, ...options.audit });
-  const waiters = createWaiters({ connect: options.connectEvents, keys, ledger });
   const log = createEventLog(redis, keys, jobKey, options.onForgedEvent);
   const events = createEventHub({ log, connect: options.connectEvents });
+  const waiters = createWaiters({ connect: options.connectEvents, keys, ledger, hub: events });
   const queues = Object.fromEntries(
     Object.entries(queueNames).map(([key, name]) => {
       // Own client and no version check: the only set of options that fails fast and recovers (F64).

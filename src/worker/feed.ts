@@ -85,11 +85,11 @@ export function startFeeder(options: {
     let page = count('feedPage');
     let open = count('fed') - count('finished');
     const lost = open > 0 && count('inflight') === 0 && now - count('movedAt') > lostMs;
-    if (lost && page >= count('pages')) {
-      log.warn({ run, open }, 'rows that were fed do not end; they are fed again');
-      page = 0;
+    if (lost) log.warn({ run, open }, 'rows that were fed do not end; they are fed again');
+    // Rows left the queue while the run stood still, or whoever fed before may have been killed at it.
+    if (lost || f.refeed !== undefined || f.feeder !== token) {
+      page = Number(await evaluate(redis, feedAgain, [keys.run(run)], [token, now]));
       open = 0;
-      await redis.hset(keys.run(run), 'feedPage', '0', 'fed', String(count('finished')), 'movedAt', String(now));
     }
     while (page < count('pages') && !stopped) {
       const rows = await openRows(run, page);
@@ -128,7 +128,7 @@ export function startFeeder(options: {
       opts: { ...rowOptions, jobId: rowJobId(run, row), priority: Number(turnsOfRows[i]) },
     }));
     if (jobs.length > 0) await queue.addBulk(jobs);
-    await evaluate(redis, fedPage, [keys.run(run)], [page, rows.length]);
+    await evaluate(redis, fedPage, [keys.run(run)], [page, rows.length, token]);
   }
 
   const evaluateStep = (run: string) => runs.settle(run);
@@ -203,9 +203,18 @@ for i = 1, n do all[i] = text(row_turn(before + i - 1)) end
 return all
 `;
 
-/** KEYS run · ARGV page, rows. Only from the page that was next: somebody may have set it back meanwhile. */
+/** KEYS run · ARGV page, rows, token. Of somebody who was slow it says nothing. */
 const fedPage = `
+if redis.call('HGET', KEYS[1], 'feeder') ~= ARGV[3] then return 0 end
 redis.call('HINCRBY', KEYS[1], 'fed', ARGV[2])
-if redis.call('HGET', KEYS[1], 'feedPage') == ARGV[1] then redis.call('HINCRBY', KEYS[1], 'feedPage', 1) end
+redis.call('HSET', KEYS[1], 'feedPage', ARGV[1] + 1)
 return 1
+`;
+
+/** KEYS run · ARGV token, now → the page at which feeding begins again: rows that have ended are left out, those in the queue stay what they are */
+const feedAgain = `
+local f = redis.call('HMGET', KEYS[1], 'finished', 'donePages')
+redis.call('HSET', KEYS[1], 'feedPage', f[2] or '0', 'fed', f[1] or '0', 'feeder', ARGV[1], 'movedAt', ARGV[2])
+redis.call('HDEL', KEYS[1], 'refeed')
+return f[2] or '0'
 `;

@@ -276,7 +276,7 @@ function reasonForAll(jobs: Told[]): Reason {
   return (unknown ?? faults[0] ?? 'items_refused') as Reason;
 }
 
-function bad(field: string, reason: Reason = 'field_type'): FieldError {
+function bad(field: string, reason: FieldError['reason'] = 'field_type'): FieldError {
   return { field, reason };
 }
 

@@ -17,6 +17,7 @@ const statusOf: Record<string, number> = {
   idempotency_key_locked: 422,
   method_not_allowed: 405,
   items_refused: 422,
+  as_of_required: 422,
   job_gone: 410,
   job_begun: 409,
   job_done: 409,

@@ -71,6 +71,7 @@ export const importAdvice: Readonly<Record<ImportReason | SharedReason, string>>
   change_twice: 'Keep one of the two.',
   password_is_hash: 'Import hashes as hashes; if it is the password itself, allow suspicious ones.',
   password_marker: 'Leave the user out; if it is the password itself, allow suspicious ones.',
+  set_at_missing: 'Fill in the time, or import the row with asOf (--as-of).',
   set_at_invalid: 'Write RFC 3339, such as 2026-02-01T09:30:00Z, or seconds or milliseconds since 1970.',
   set_at_ambiguous: 'Write the year first: 2026-02-01.',
   set_at_future: 'Look at the clock and the time zone of the export.',

@@ -39,7 +39,7 @@ export const readCsv: Reader = async function* (source, { options, place, detect
       width: place.width,
     },
   );
-  const read = csvReader(names.length, columns, options);
+  const read = csvReader(names.length, columns, options, place.width ? 'row_not_encoded' : 'row_not_utf8');
   try {
     beginning.fill(0, 0, skipped);
     yield read(cutter.take(beginning.subarray(skipped), false));
@@ -53,7 +53,7 @@ export const readCsv: Reader = async function* (source, { options, place, detect
 };
 
 /** Cuts → records: fields become text here, if they are ours. */
-function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions) {
+function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions, undecodable: ImportReason) {
   const ours = columnNames.flatMap((name) => (at[name] === undefined ? [] : [{ name, index: at[name] }]));
   const passwordAt = at.password as number;
   const refuseBackslash = options.allowSuspicious !== true;
@@ -89,18 +89,13 @@ function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions)
     };
     for (const { name, index } of ours) {
       const text = textOf(cut, index, ascii);
-      if (text === undefined) return { line, byte, reason: reasonOf(cut, index), field: name };
+      if (text === undefined) return { line, byte, reason: undecodable, field: name };
       values[name] = text;
     }
     const columns: Record<string, string> = {};
     for (const { name, at: index } of kept) columns[name] = textOf(cut, index, ascii) ?? '';
     return { line, byte, values, columns };
   }
-}
-
-/** 0xff is what a transcoder leaves of bytes that mean nothing in the encoding of the file. */
-function reasonOf(cut: Cut, index: number): ImportReason {
-  return fieldsOf(cut)[index]?.includes(0xff) ? 'row_not_encoded' : 'row_not_utf8';
 }
 
 function isEmpty({ bounds, fields }: Cut): boolean {
@@ -113,8 +108,8 @@ function textOf({ buffer, start, bounds }: Cut, index: number, ascii: boolean): 
   const from = start + (bounds[index * 3] as number);
   const to = start + (bounds[index * 3 + 1] as number);
   let text: string;
-  if (ascii) text = buffer.latin1Slice(from, to);
-  else if (isUtf8(buffer.subarray(from, to))) text = buffer.utf8Slice(from, to);
+  if (ascii) text = buffer.toString('latin1', from, to);
+  else if (isUtf8(buffer.subarray(from, to))) text = buffer.toString('utf8', from, to);
   else return undefined;
   return ((bounds[index * 3 + 2] as number) & doubled) === 0 ? text : text.replaceAll('""', '"');
 }

@@ -61,7 +61,7 @@ export async function importRows(
       ? new PassferryError('accept_unknown', { scope: 'backend', cause: error })
       : error;
   }
-  await producer.runs.closeInput(id);
+  await producer.runs.closeInput(id, writer?.pages() ?? 0);
   const view = await producer.runs.view(id);
   if (!view) throw new PassferryError('accept_unknown', { scope: 'backend' });
   return { view, idempotencyKey };

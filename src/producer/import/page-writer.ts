@@ -96,6 +96,8 @@ export function createPageWriter(options: {
     },
     /** The last page may be short; after it nothing is added. */
     flush,
+    /** Pages so far, those that were stored before too. */
+    pages: () => page,
     /** Given up: nothing of what was not stored stays in memory. */
     discard(): void {
       for (const secret of passwords) secret?.wipe();

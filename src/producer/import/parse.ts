@@ -1,154 +1,99 @@
 import type { Readable } from 'node:stream';
-import type { ColumnName } from './csv.ts';
-import { columnName, columnNames, csvRecords, decodeUtf8, parseHeader } from './csv.ts';
-import { frames } from './lines.ts';
-import type { RowReason } from './reasons.ts';
+import type { Encoding } from './encoding.ts';
+import { peekable } from './peekable.ts';
+import type { Detected, ImportFormat, ReaderOptions } from './reader.ts';
+import { readers } from './readers.ts';
 import { fileError } from './reasons.ts';
-import type { ParsedRow, RejectedRow, RowValues } from './row.ts';
+import type { ParsedRow, RejectedRow } from './row.ts';
 import { toRow } from './row.ts';
+import type { WarningKind } from './suspicious.ts';
+import { type Unpacked, unpack } from './unpack.ts';
 
+export { importAdvice } from './advice.ts';
+export type { ColumnMap, ColumnName } from './columns.ts';
+export type { Detected, ImportFormat } from './reader.ts';
 export { rowReasonFacts } from './reasons.ts';
 export type { ParsedRow, RejectedRow } from './row.ts';
 export { isRejected } from './row.ts';
 
-export type ImportFormat = 'csv' | 'ndjson';
-
-export interface ParseOptions {
-  /** Default: NDJSON when the first character is `{`, else CSV. */
+export interface ParseOptions extends ReaderOptions {
+  /** Default: by the first character: `[` a JSON list, `{` NDJSON, else CSV. One of the JSON formats stands for both. */
   format?: ImportFormat;
+  /** Default: UTF-8, or what a byte order mark says. */
+  encoding?: Encoding;
+  /** The largest file that is taken, in bytes when unpacked. Default: any. */
+  maxBytes?: number;
   /** For rows that say nothing about it. */
   noChangeRequired?: boolean;
+  /** Told what the file is, before its first row. What it throws ends the reading. */
+  onDetected?(detected: Detected): void | Promise<void>;
 }
 
 /**
- * An import file → its rows, in file order, while it arrives; never more than a chunk and a record in memory.
- * CSV has a header (`userId,password[,orgId][,noChangeRequired]`, other columns are ignored); NDJSON the same keys.
- * A bad row is yielded as rejected and the rest goes on. The chunks are zeroed once they are read.
- * @throws PassferryError for a file that cannot be taken at all; whatever the stream throws.
+ * An import file → its rows, in file order, while it arrives; never more than a chunk and a record in memory. What files may
+ * be: docs/import.md. A bad row is yielded as rejected and the rest goes on. The chunks are zeroed once they are read.
+ * `byte` of a row counts bytes of the unpacked file in its own encoding, its byte order mark too.
+ * @throws PassferryError for a file that cannot be taken at all, or that turns out to be cut; whatever the stream throws.
  */
 export async function* parseRows(
   stream: AsyncIterable<Buffer> | Readable,
   options: ParseOptions = {},
 ): AsyncGenerator<ParsedRow | RejectedRow> {
-  const iterator = (stream as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  const raw = peekable((stream as AsyncIterable<Buffer>)[Symbol.asyncIterator]());
+  let unpacked: Unpacked | undefined;
   try {
-    const head = stripBom(await readHead(iterator));
-    const first = firstCharacter(head);
-    if (first === undefined) throw fileError('file_empty');
-    const format = options.format ?? (first === '{' || first === '[' ? 'ndjson' : 'csv');
-    if (format === 'ndjson' && first === '[') throw fileError('file_json_array');
-    const all = startingWith(head, iterator);
-    yield* format === 'csv' ? csvRows(all, options) : ndjsonRows(all, options);
+    unpacked = await unpack(raw, options);
+    yield* textRows(unpacked, options);
   } finally {
-    await iterator.return?.();
+    await (unpacked?.source ?? raw).close();
   }
 }
 
-async function* csvRows(stream: AsyncIterable<Buffer>, options: ParseOptions): AsyncGenerator<ParsedRow | RejectedRow> {
-  let header: ReturnType<typeof parseHeader> | undefined;
-  let row = 0;
-  for await (const record of csvRecords(stream)) {
-    if (!header) {
-      header = parseHeader(record);
-      continue;
-    }
-    const place = { row: ++row, line: record.line };
-    if ('reason' in record) yield { ...place, reason: record.reason };
-    // No user id here: the columns have shifted, so it may be part of a password.
-    else if (record.fields.length !== header.names.length) yield { ...place, reason: 'row_columns' };
-    else yield csvRow(place, record.fields, header.at, options);
-  }
-  if (row === 0) throw fileError('file_no_rows');
-}
-
-function csvRow(
-  place: { row: number; line: number },
-  fields: Buffer[],
-  at: Partial<Record<ColumnName, number>>,
-  options: ParseOptions,
-): ParsedRow | RejectedRow {
-  const values: RowValues = {};
-  for (const name of columnNames) {
-    const index = at[name];
-    if (index === undefined) continue;
-    const text = decodeUtf8(fields[index] as Buffer);
-    if (text === undefined) return { ...place, reason: 'row_not_utf8', field: name };
-    values[name] = text;
-  }
-  return toRow(place, values, options.noChangeRequired);
-}
-
-async function* ndjsonRows(
-  stream: AsyncIterable<Buffer>,
+async function* textRows(
+  { source, compression, encoding, mark, width }: Unpacked,
   options: ParseOptions,
 ): AsyncGenerator<ParsedRow | RejectedRow> {
+  const format = await formatOf(source, options.format);
+  const warnings: Detected['warnings'] = {};
+  const warn = (kind: WarningKind) => {
+    warnings[kind] = (warnings[kind] ?? 0) + 1;
+  };
+  let found: Detected | undefined;
+  let told = false;
+  const batches = readers[format](source, {
+    options,
+    place: { line: 1, byte: mark, width },
+    detected: (more) => {
+      found = { format, compression, encoding, comments: 0, warnings, ...more };
+    },
+  });
+  const rowOptions = { noChangeRequired: options.noChangeRequired, allowSuspicious: options.allowSuspicious, warn };
   let row = 0;
-  for await (const batch of frames(stream, false)) {
-    for (const frame of batch) {
-      if ('bytes' in frame && isBlank(frame.bytes)) continue;
-      const place = { row: ++row, line: frame.line };
-      if ('reason' in frame) {
-        yield { ...place, reason: frame.reason };
-        continue;
+  for await (const batch of batches) {
+    for (const { line, byte, values, columns, reason, field } of batch) {
+      if (!told && found) {
+        told = true;
+        await options.onDetected?.(found);
       }
-      if (row === 1 && frame.bytes.includes(0)) throw fileError('file_not_text');
-      const values = parseJsonRow(frame.bytes);
-      yield typeof values === 'string' ? { ...place, reason: values } : toRow(place, values, options.noChangeRequired);
+      row++;
+      if (values) yield toRow({ row, line, byte }, values, columns, rowOptions);
+      else yield { row, line, byte, reason: reason ?? 'row_columns', ...(field && { field }) };
     }
   }
-  if (row === 0) throw fileError('file_empty');
+  if (row === 0) throw fileError(format === 'csv' ? 'file_no_rows' : 'file_empty');
 }
 
-function parseJsonRow(bytes: Buffer): RowValues | RowReason {
-  const text = decodeUtf8(bytes);
-  if (text === undefined) return 'row_not_utf8';
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    return 'row_not_json';
+/** Looks at the first character that is no space. */
+async function formatOf(source: Unpacked['source'], named: ImportFormat | undefined): Promise<ImportFormat> {
+  const isSpace = (byte: number) => byte === 32 || (byte >= 9 && byte <= 13);
+  let first: number | undefined;
+  for (let wanted = 1; first === undefined; ) {
+    const head = await source.peek(wanted);
+    first = head.find((byte) => !isSpace(byte));
+    if (first === undefined && (head.length < wanted || head.length > 64 * 1024)) throw fileError('file_empty');
+    wanted = head.length + 1;
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return 'row_not_object';
-  const values: RowValues = {};
-  for (const [key, value] of Object.entries(parsed)) {
-    const name = columnName(key);
-    if (!name) continue;
-    if (Object.hasOwn(values, name)) return 'field_repeated';
-    values[name] = value;
-  }
-  return values;
-}
-
-/** Enough of the beginning to tell what the file is. */
-async function readHead(iterator: AsyncIterator<Buffer>): Promise<Buffer> {
-  let head: Buffer = Buffer.alloc(0);
-  while (head.length < 4 || (firstCharacter(stripBom(head)) === undefined && head.length < 64 * 1024)) {
-    const next = await iterator.next();
-    if (next.done) break;
-    const parts = [head, next.value];
-    head = Buffer.concat(parts);
-    for (const part of parts) part.fill(0);
-  }
-  return head;
-}
-
-function stripBom(head: Buffer): Buffer {
-  const magic = head.toString('latin1', 0, 4);
-  if (magic.startsWith('\xff\xfe') || magic.startsWith('\xfe\xff')) throw fileError('file_utf16');
-  const compressed = ['\x1f\x8b', 'PK\x03\x04', 'BZh', '\xfd7zX', '\x28\xb5\x2f\xfd'];
-  if (compressed.some((start) => magic.startsWith(start))) throw fileError('file_compressed');
-  return magic.startsWith('\xef\xbb\xbf') ? head.subarray(3) : head;
-}
-
-function firstCharacter(head: Buffer): string | undefined {
-  const byte = head.find((b) => !isSpace(b));
-  return byte === undefined ? undefined : String.fromCharCode(byte);
-}
-
-const isSpace = (byte: number) => byte === 32 || (byte >= 9 && byte <= 13);
-const isBlank = (bytes: Buffer) => bytes.every(isSpace);
-
-async function* startingWith(head: Buffer, iterator: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  yield head;
-  for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  if (named === 'csv') return 'csv';
+  if (first === 0x5b) return 'json';
+  return first === 0x7b || named !== undefined ? 'ndjson' : 'csv';
 }

@@ -71,6 +71,7 @@ export const importReasons = {
   change_twice: ['invalid_argument', 'The row has both changeRequired and noChangeRequired.'],
   password_is_hash: ['invalid_argument', 'The password looks like the hash of one.'],
   password_marker: ['invalid_argument', 'The password is a mark for a missing or disabled one.'],
+  set_at_missing: ['invalid_argument', 'The row does not say when its password was set, and the import does not either.'],
   set_at_invalid: ['invalid_argument', 'The time of the password cannot be read.'],
   set_at_ambiguous: ['invalid_argument', 'The date can be read as day before month and as month before day.'],
   set_at_future: ['invalid_argument', 'The time of the password lies in the future.'],
