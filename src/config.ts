@@ -154,6 +154,7 @@ const workSchema = z.object({
   PASSFERRY_V2_TOKEN: z.string().min(1).optional(),
   PASSFERRY_V2_TOKEN_FILE: z.string().min(1).optional(),
   PASSFERRY_V2_CONCURRENCY: count(1, 1_000).default(8),
+  PASSFERRY_V2_RATE: count(1, 100_000).optional(),
   PASSFERRY_V2_DEADLINE: duration.default(20 * units.s),
   PASSFERRY_V2_SETTLE: duration.default(10 * units.s),
   PASSFERRY_PROTECTED_USERS: list.optional(),

@@ -43,7 +43,11 @@ export interface SetPasswordData {
   asOf?: number;
   /** With `asOf`: when the run was begun. What was accepted since is part of it (ms since the epoch). */
   runAt?: number;
-  /** HMAC under the shared job key over all of the above. */
+  /** A row of a reset. */
+  reset?: { mode: 'link' | 'random' | 'generate'; endSessions?: true };
+  /** A row that names its user otherwise: `user` is not known yet. */
+  find?: { email: string } | { userName: string };
+  /** HMAC under the shared job key over all of the above but what only a page says. */
   mac: string;
 }
 
@@ -58,8 +62,11 @@ export interface Details {
   resourceOwner: string;
 }
 
-/** How a job ended well. All but `set`, `unchanged` and `mirrored` mean that another password is in force. */
-export type Result = 'set' | 'unchanged' | 'superseded' | 'stale' | 'mirrored';
+/**
+ * How a job ended well. All but `set`, `unchanged`, `mirrored` and `link_sent` mean that another password is in force. `link_sent`, of
+ * rows of a reset only: no password was set, the backend took the order to mail a link.
+ */
+export type Result = 'set' | 'unchanged' | 'superseded' | 'stale' | 'mirrored' | 'link_sent';
 
 export type Outcome = {
   /** The password that was sent is the one in force. */

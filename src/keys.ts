@@ -88,6 +88,8 @@ export interface Keys {
   pageEnds(runId: string, page: number): string;
   /** Why rows ended whose reason has no number, by row. */
   runNotes(runId: string): string;
+  /** Rows that named no id: the ids that were found for them. */
+  runFound(runId: string): string;
   /** Runs that are not over, by the time of their first page (ms). */
   readonly activeRuns: string;
   /** Whoever has it feeds the pages of runs to the queue; it ends by itself. */
@@ -146,6 +148,7 @@ export function redisKeys(namespace: string): Keys {
     pageSecret: (runId, page) => `${tag}:page-secret:${runId}:${page}`,
     pageEnds: (runId, page) => `${tag}:page-ends:${runId}:${page}`,
     runNotes: (runId) => `${tag}:run-notes:${runId}`,
+    runFound: (runId) => `${tag}:run-found:${runId}`,
     activeRuns: `${tag}:active-runs`,
     feedLease: `${tag}:feed-lease`,
     orgRuns: (org) => `${tag}:org-runs:${encodeURIComponent(org)}`,

@@ -108,7 +108,7 @@ export interface WorkMetrics extends Metrics {
   putOff(backend: BackendName, reason: string): void;
 }
 
-const results = ['set', 'unchanged', 'superseded', 'stale', 'mirrored'] as const satisfies Result[];
+const results = ['set', 'unchanged', 'superseded', 'stale', 'mirrored', 'link_sent'] as const satisfies Result[];
 const reasonsKnown = new Set<string>([...Object.keys(putOff), 'busy']);
 const known = (reason: string) => (reasonsKnown.has(reason) ? reason : 'other');
 

@@ -1,8 +1,11 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { PassferryError } from './errors.ts';
 import { Secret } from './secret.ts';
 import { type JobKey, sign, verify } from './signature.ts';
+
+/** A third of the time of the default, for 3 % more bytes. */
+const deflated = (plain: string | Buffer) => deflateRawSync(plain, { level: 3 });
 
 /** Rows of a page: row `n` of a run stands in page `pageOf(n)`, whatever became of the ones before. */
 export const pageRows = 500;
@@ -10,6 +13,13 @@ export const pageRows = 500;
 export const pageOf = (row: number) => Math.floor((row - 1) / pageRows);
 /** Place of a row in its page, from 0. */
 export const placeOf = (row: number) => (row - 1) % pageRows;
+
+/** What becomes of the users of a reset: a link from the backend, an unknown password, or one that is handed out. */
+export const resetModes = ['link', 'random', 'generate'] as const;
+export type ResetMode = (typeof resetModes)[number];
+/** What stands in the list of a reset. */
+export const resetKinds = ['id', 'email', 'username'] as const;
+export type ResetKind = (typeof resetKinds)[number];
 
 /** What all rows of a page have in common; signed with the rest of it. */
 export interface PageHead {
@@ -29,6 +39,12 @@ export interface PageHead {
   acceptedAt: number;
   expiresAt: number;
   overwriteNewer: boolean;
+  /** Nothing is changed: its rows are only judged. */
+  dryRun?: true;
+  /** Share of the rows whose login is proved, 0 to 1. Default 0.01. */
+  proofShare?: number;
+  /** Its rows name no passwords. `endSessions`: whoever is logged in has to log in again, where the backend can do that. */
+  reset?: { mode: ResetMode; endSessions?: true };
   /** Key of the sealed part. */
   dataKey: string;
 }
@@ -39,6 +55,8 @@ export interface PageRow {
   line: number;
   byte?: number;
   user?: string;
+  /** Instead of `user`: looked up by a worker. E-mail addresses in lower case. */
+  find?: { email: string } | { userName: string };
   /** Left out: that of the run. */
   org?: string;
   changeRequired?: boolean;
@@ -46,6 +64,8 @@ export interface PageRow {
   admin?: boolean;
   /** What the password was known to be then, ms since the epoch: a later choice of the user is kept. */
   asOf?: number;
+  /** A generated password as a JWE, for the recipient of the run alone. */
+  handout?: string;
   /** Refused when it was read, and in which column. */
   refused?: string;
   field?: string;
@@ -68,24 +88,62 @@ export interface Page {
   sealed: Buffer;
 }
 
-/** Deflated and signed; `passwords` by place, undefined for refused rows; they are not wiped here. */
-export function makePage(
-  jobKey: JobKey,
-  dataKey: Buffer,
-  head: PageHead,
-  rows: PageRow[],
-  passwords: (Secret | undefined)[],
-): StoredPage {
-  const clear = deflateRawSync(JSON.stringify(rows));
-  const plain = join(passwords);
-  const packed = deflateRawSync(plain);
+/** Rows as the part of a page that is not secret, before it is deflated. */
+export function rowsText(rows: PageRow[]): string {
+  count(rows, -1);
+  const text = JSON.stringify(rows);
+  count(rows, 1);
+  return text;
+}
+
+/**
+ * Places ↔ their distances from the row before, of the first from 0: equal numbers deflate to almost nothing. In the rows
+ * themselves, for there may be millions of them.
+ */
+function count(rows: PageRow[], step: 1 | -1): void {
+  let line = 0;
+  let byte = 0;
+  for (const row of rows) {
+    const [givenLine, givenByte] = [row.line, row.byte];
+    row.line = givenLine + step * line;
+    line = step === 1 ? row.line : givenLine;
+    if (givenByte === undefined) continue;
+    row.byte = givenByte + step * byte;
+    byte = step === 1 ? row.byte : givenByte;
+  }
+}
+
+/** Length (2 bytes) and bytes of each; 0 for a refused row: an empty password is always refused. Wiped by {@link makePage}. */
+export function joinPasswords(passwords: (Secret | undefined)[]): Buffer {
+  let length = 0;
+  for (const each of passwords) length += 2 + (each?.bytes().length ?? 0);
+  const plain = Buffer.alloc(length);
+  let offset = 0;
+  for (const each of passwords) {
+    const bytes = each?.bytes();
+    offset = plain.writeUInt16BE(bytes?.length ?? 0, offset);
+    if (bytes) offset += bytes.copy(plain, offset);
+  }
+  return plain;
+}
+
+/** Deflated, sealed and signed: `text` by {@link rowsText}, `plain` by {@link joinPasswords}, which is wiped. */
+export function makePage(jobKey: JobKey, dataKey: Buffer, head: PageHead, text: string, plain: Buffer): StoredPage {
+  const clear = deflated(text);
+  const packed = deflated(plain);
   plain.fill(0);
   const nonce = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', dataKey, nonce).setAAD(aad(head));
   const sealed = Buffer.concat([nonce, cipher.update(packed), cipher.final(), cipher.getAuthTag()]);
   packed.fill(0);
+  const headText = JSON.stringify(head);
+  return { head: headText, clear, sealed, mac: sign(jobKey, 'page', partsOf(headText, clear)) };
+}
+
+/** Another head for the same rows: only what the sealed part is not bound to may differ. `clear` as it is stored. */
+export function resignPage(jobKey: JobKey, head: PageHead, clear: Buffer | null): Pick<StoredPage, 'head' | 'mac'> {
   const text = JSON.stringify(head);
-  return { head: text, clear, sealed, mac: sign(jobKey, 'page', partsOf(text, clear)) };
+  return { head: text, mac: sign(jobKey, 'page', partsOf(text, clear ?? Buffer.alloc(0))) };
 }
 
 /** Stored → verified; undefined when it is not signed by us. The sealed part is bound to the head by its own tag. */
@@ -94,7 +152,9 @@ export function readPage(jobKey: JobKey, run: string, page: number, stored: Stor
   const head = JSON.parse(stored.head) as PageHead;
   // One page moved to the place of another.
   if (head.run !== run || head.page !== page) return undefined;
-  return { head, rows: JSON.parse(inflateRawSync(stored.clear).toString()) as PageRow[], sealed: stored.sealed };
+  const rows = JSON.parse(inflateRawSync(stored.clear).toString()) as PageRow[];
+  count(rows, 1);
+  return { head, rows, sealed: stored.sealed };
 }
 
 /** The password of one row. Error: `sealed_unreadable`. */
@@ -117,19 +177,6 @@ export function openRow(dataKey: Buffer, { head, sealed }: Page, row: number): S
   throw new PassferryError('sealed_unreadable');
 }
 
-/** Length (2 bytes) and bytes of each; 0 for a refused row: an empty password is always refused. */
-function join(passwords: (Secret | undefined)[]): Buffer {
-  const length = passwords.reduce((sum, each) => sum + 2 + (each?.bytes().length ?? 0), 0);
-  const plain = Buffer.alloc(length);
-  let offset = 0;
-  for (const each of passwords) {
-    const bytes = each?.bytes();
-    offset = plain.writeUInt16BE(bytes?.length ?? 0, offset);
-    if (bytes) offset += bytes.copy(plain, offset);
-  }
-  return plain;
-}
-
 function at(plain: Buffer, place: number): Secret | undefined {
   let offset = 0;
   for (let i = 0; i < place; i++) offset += 2 + plain.readUInt16BE(offset);
@@ -142,5 +189,5 @@ function aad({ run, page, base, dataKey }: PageHead): Buffer {
 }
 
 function partsOf(head: string, clear: Buffer) {
-  return [head, clear.toString('latin1')];
+  return [head, createHash('sha256').update(clear).digest('base64url')];
 }

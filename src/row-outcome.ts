@@ -34,14 +34,25 @@ const numbered: readonly string[] = [
   ...['COMMAND-G8dh3', 'COMMAND-M9dse', 'COMMAND-3M0fs', 'COMMAND-Aesh5', 'COMMAND-PwReuse', 'COMMAND-3n77z'],
   ...['COMMAND-JLK35', 'COMMAND-SFA3t', 'COMMAND-CahN2', 'CRYPT-5uV9n', 'CRYPT-r8Qm2', 'DOMAIN-HuJf6', 'DOMAIN-co3Xw'],
   ...['DOMAIN-VoaRj', 'DOMAIN-ZBv4H', 'DOMAIN-ZDLwA'],
+  // rows of resets
+  ...['link_sent', 'user_not_found', 'user_ambiguous', 'link_uncertain', 'COMMAND-SAF4f', 'COMMAND-Sfe4g'],
+  ...['email_invalid', 'user_name_invalid', 'user_name_missing'],
+  // more of the rows that were refused when they were read
+  ...['csv_lone_lf', 'csv_backslash', 'row_empty', 'row_not_encoded', 'row_too_many_fields', 'change_twice'],
+  ...['password_is_hash', 'password_marker', 'set_at_invalid', 'set_at_ambiguous', 'set_at_future'],
+  'set_at_missing',
+  // rows of dry runs
+  'would_set',
 ];
 const numbers = new Map(numbered.map((name, number) => [name, number]));
 const noted = numbers.get('noted') as number;
 
-const results: readonly string[] = ['set', 'unchanged', 'superseded', 'stale', 'mirrored'] satisfies Result[];
+const results: readonly string[] = ['set', 'unchanged', 'superseded', 'stale', 'mirrored', 'link_sent'] satisfies Result[];
 
 /** Results with which the password of the row is in force. */
 export const inEffect: ReadonlySet<string> = new Set<Result>(['set', 'unchanged', 'mirrored']);
+/** Results with which what the row asked for is done: nothing is left to correct. A link that was sent sets no password. */
+export const asAsked: ReadonlySet<string> = new Set([...inEffect, 'link_sent' satisfies Result]);
 
 /** How the row ended → its bytes, and its reason as text when that has no number. */
 export function packRow(jobKey: JobKey, run: string, row: number, end: string): { bytes: Buffer; note: string } {
@@ -67,6 +78,9 @@ function macOf(key: Buffer, run: string, row: number, number: number): Buffer {
     .digest()
     .subarray(0, rowBytes - 2);
 }
+
+/** A dry run has found nothing against the row. Neither a result nor a reason: nothing was set. */
+export const wouldSet = 'would_set';
 
 export function isResult(end: string): end is Result {
   return results.includes(end);

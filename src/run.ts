@@ -1,3 +1,5 @@
+import type { ResetKind, ResetMode } from './page.ts';
+
 /** States of a run. `holding`: by itself, with a reason; the three in `-ing` last until what has begun has ended. */
 export const runStates = [
   'receiving',
@@ -15,6 +17,7 @@ export type RunState = (typeof runStates)[number];
 export const holdReasons = {
   backend_down: 'The backend does not answer. Goes on by itself when it does.',
   backend_limited: 'The backend asks to slow down. Goes on by itself.',
+  backend_unauthenticated: 'The backend refuses our credentials. Goes on by itself when they work again.',
   backend_held: 'The backend is held by a person. Goes on when it is released.',
   redis_memory: 'Redis has little memory left. Goes on by itself when there is room.',
   too_many_failures: 'More rows failed than the run allows. Look at the rejects, then resume or cancel.',
@@ -29,12 +32,17 @@ export type HoldReason = keyof typeof holdReasons;
 export const passingHolds: ReadonlySet<string> = new Set<HoldReason>([
   'backend_down',
   'backend_limited',
+  'backend_unauthenticated',
   'backend_held',
   'redis_memory',
 ]);
 
+/** Limits on how fast a run goes. */
+export const runLimits = ['rate', 'concurrency', 'backend_rate'] as const;
+export type RunLimit = (typeof runLimits)[number];
+
 /** Rows by how they ended. */
-export const rowCounts = ['set', 'unchanged', 'superseded', 'stale', 'failed', 'expired', 'canceled'] as const;
+export const rowCounts = ['set', 'unchanged', 'superseded', 'stale', 'failed', 'expired', 'canceled', 'linkSent'] as const;
 export type RowCount = (typeof rowCounts)[number];
 
 /** What was asked of a run; the same for all uploads under its key. */
@@ -56,17 +64,43 @@ export interface RunOptions {
   rate?: number;
   /** Rows at work at once, at most. */
   concurrency?: number;
+  /** A reset: its rows name no passwords. `recipient`: the thumbprint of the key that generated ones are sealed to. */
+  reset?: { mode: ResetMode; by: ResetKind; endSessions?: true; recipient?: string };
   /** Our column → the file's, as it was found. */
   map?: Record<string, string>;
   /** Columns of the file that its rejects have, in its order; and how it is written. */
   kept?: string[];
   encoding?: string;
   delimiter?: string;
+  header?: false;
+  comments?: true;
   /** The caller said that the passwords are those of now. */
   asOfNow?: true;
   /** Same user twice: `last` row wins (default), or later ones are refused. */
   duplicates?: 'last' | 'refuse';
   [more: string]: unknown;
+}
+
+/** What a dry run foretells of the real one. */
+export interface RunForecast {
+  /** Rows that would be set. */
+  rows: number;
+  /** Users of rows whose state deserves a look; the first two could be set, the others not. */
+  locked: number;
+  inactive: number;
+  initial: number;
+  machine: number;
+  /** Users who would have to choose a new password at the next login. */
+  changeRequired: number;
+  /** Mails that the backend would send to users; where that cannot be read, each is counted. */
+  mails: number;
+  /** What could not be looked at, for at least one row: policy, mails, or whether the password was used before (`reuse`). */
+  unchecked: ('policy' | 'mails' | 'reuse')[];
+  /** Hours of one core that hashing would take, from a hash that was timed; absent where a backend hashes elsewhere. */
+  coreHours?: number;
+  /** How long it would take with what is limited: this worker's cores, a rate. Absent where nothing tells. */
+  seconds?: number;
+  limitedBy?: 'hashing' | 'backend_rate' | 'rate';
 }
 
 /** An import as everybody who may see it sees it. Counters are exact: each row is counted once, in the step of its end. */
@@ -92,8 +126,21 @@ export interface RunView {
   failed: number;
   expired: number;
   canceled: number;
+  /** Reset links that the backend took to send: no password is set by them. */
+  linkSent: number;
+  /** Of a reset with `endSessions`: sessions that were ended, at least; and users whose sessions the backend did not end. */
+  sessionsEnded?: number;
+  sessionsKept?: number;
   /** Rows whose password is not in force, or not yet. */
   notInEffect: number;
+  /** A dry run only: rows that would be set. `stale`, `superseded` and `failed` say what the others would come to. */
+  wouldSet?: number;
+  /** A dry run only: what the real run would come to, by what was looked at so far. */
+  forecast?: RunForecast;
+  /** Logins that were tried after a password was set: absent when none was. `unknown`: it could not be told, as of locked users. */
+  proof?: { works: number; fails: number; unknown: number };
+  /** What makes it go no faster now, where that is a limit: its own, or the rate of all runs towards the backend. */
+  limitedBy?: RunLimit;
   /** Rows a second, lately; absent while nothing moves. */
   rate?: number;
   /** Seconds until the last row, by that rate. */

@@ -60,6 +60,9 @@ const dataKeyLifeMs = 3_600_000;
 /** A data key outlives the last job under it by this: settling and retries by hand need it. */
 const graceMs = 25 * 3_600_000;
 
+/** When the key of a run goes, ms since the epoch. */
+export const runKeyUntil = (expiresAt: number) => expiresAt + graceMs;
+
 export type Sealer = (password: Secret, identity: Identity, expiresAt: number) => Promise<SealedPassword>;
 
 async function wrapNew(publicKeys: KeyPairs, jobKey: JobKey) {
@@ -81,7 +84,7 @@ export async function makeRunKey(
   expiresAt: number,
 ): Promise<{ id: string; bytes: Buffer }> {
   const { id, bytes, wrapped } = await wrapNew(publicKeys, jobKey);
-  await store.put(id, wrapped, expiresAt + graceMs);
+  await store.put(id, wrapped, runKeyUntil(expiresAt));
   return { id, bytes };
 }
 

@@ -117,7 +117,7 @@ export async function serve(config: ServeConfig, log: Log, numbers?: Metrics[]):
     app.routing(request as IncomingMessage, response as ServerResponse),
   );
   const timed = withinBodyTime(guarded(answering, { callers, limits, proxies, samples }), bodyMs, (path) =>
-    /^\/imports(\?|$)/.test(path),
+    /^\/(imports|resets)(\?|$)/.test(path),
   );
   const server = await listen(
     {

@@ -110,6 +110,7 @@ export async function work(
     ...(config.PASSFERRY_PROTECTED_ROLES && { protectedRoles: new Set(config.PASSFERRY_PROTECTED_ROLES) }),
     deadlineMs: config.PASSFERRY_V2_DEADLINE,
     settleMs: config.PASSFERRY_V2_SETTLE,
+    ...(config.PASSFERRY_V2_RATE !== undefined && { v2Rate: config.PASSFERRY_V2_RATE }),
     localHold,
     meter,
     ...epochFile(config, backends),

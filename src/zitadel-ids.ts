@@ -15,6 +15,9 @@ export const zitadelIds: Record<string, IdFacts> = {
   'COMMAND-G8dh3': { code: 'failed_precondition', message: 'Password not found' },
   // UpdateUser's 404 is v1's "not found", so that callers see one contract whatever the backend.
   'COMMAND-ugjs0upun6': { code: 'failed_precondition', message: 'Password not found' },
+  // Asked to send a reset link.
+  'COMMAND-SAF4f': { code: 'not_found', message: 'User could not be found' },
+  'COMMAND-Sfe4g': { code: 'failed_precondition', message: 'User is not yet initialized' },
   'COMMAND-M9dse': { code: 'failed_precondition', message: 'User is not yet initialized' },
   'COMMAND-3M0fs': { code: 'invalid_argument', message: 'Password is invalid' },
   'COMMAND-3M9fs': { code: 'invalid_argument', message: 'ID missing' },

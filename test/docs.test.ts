@@ -17,6 +17,7 @@ const documents = [
   'docs/architecture.md',
   'docs/api.md',
   'docs/configuration.md',
+  'docs/import.md',
   'docs/backup.md',
   'docs/security.md',
 ];

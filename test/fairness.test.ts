@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { queueNames } from '../src/job.ts';
 import { Secret } from '../src/secret.ts';
 import { createGate } from '../src/worker/gate.ts';
+import { runOptions } from './kit/pages.ts';
 import { queueWorld } from './kit/queue-world.ts';
 import { startRedis } from './kit/redis.ts';
 import { waitFor } from './kit/wait.ts';
@@ -26,11 +27,15 @@ async function world() {
     return ids;
   }
   /** A file with so many rows. */
-  async function file(org: string, number: number): Promise<void> {
-    const id = `r0-${randomBytes(16).toString('hex')}`;
-    const run = await producer.runs.open({ id, caller: 'c', org, expiresInMs: 60_000 });
-    const rows = Array.from({ length: number }, (_, i) => ({ row: i + 1, ...request(org, randomUUID()) }));
-    await producer.addRows(asker, { id, expiresAt: run.expiresAt }, rows);
+  async function file(org: string, number: number): Promise<string> {
+    const id = `r0-${randomBytes(13).toString('hex')}`;
+    const run = await producer.openRun({ id, caller: 'c', org, expiresInMs: 60_000, options: runOptions });
+    for (let i = 0; i < number; i++) {
+      await run.add({ line: i + 1, user: randomUUID() }, Secret.fromString('A-password-1'));
+    }
+    await run.flush();
+    await producer.runs.closeInput(id, run.pages());
+    return id;
   }
   return {
     ...made,
@@ -120,12 +125,19 @@ test('a job that stays open does not keep the later ones of its organization bac
 });
 
 test('a file of one organization does not make the file of another wait', async () => {
-  const { file, waiting, redis, keys } = await world();
-  await file('many', 400);
-  await file('few', 16);
-  const line = await waiting('rows');
-  const orgs = await Promise.all(line.map((id) => redis.hget(keys.job(id), 'org')));
-  expect(orgs.lastIndexOf('few')).toBeLessThan(48);
+  const { file, worker, applied, holdBack, letGo, inHand, waiting, keys, redis } = await world();
+  holdBack();
+  const many = await file('many', 1_500);
+  worker(server.url, { limit: 1 });
+  await waitFor(() => inHand() === 1, { what: 'the first row to be at the backend' });
+  const few = await file('few', 16);
+  const isFed = async () => (await waiting('rows')).filter((id) => id.startsWith(few)).length === 16;
+  await waitFor(isFed, { what: 'the other file to be fed' });
+  letGo();
+  await waitFor(async () => (await redis.hget(keys.run(few), 'finished')) === '16', {
+    what: 'the rows of the other file',
+  });
+  expect([...applied].filter((id) => id.startsWith(many)).length).toBeLessThan(60);
 });
 
 test('what came with many others waits with the rows and is the same job everywhere', async () => {

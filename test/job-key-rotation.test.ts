@@ -8,6 +8,7 @@ import { importRows } from '../src/producer/import/import.ts';
 import { sign, verify } from '../src/signature.ts';
 import { tempDir } from './kit/files.ts';
 import { keyScene, keysDir } from './kit/key-scene.ts';
+import { runOptions } from './kit/pages.ts';
 import { startRedis } from './kit/redis.ts';
 import { waitFor } from './kit/wait.ts';
 
@@ -63,7 +64,10 @@ describe('the job key', () => {
         producer,
         { caller: 'c', org: 'o', idempotencyKey: 'file', mayImport: () => true, isAdmin: () => true },
         body,
-        { format: 'csv', noChangeRequired: false },
+        {
+          choices: { changeRequired: true, overwriteNewer: false, asOf: 'now' },
+          parse: { format: 'csv' },
+        },
       );
     const producer = produce();
     const id = await producer.runId('c', 'o', 'file');
@@ -79,6 +83,7 @@ describe('the job key', () => {
       caller: 'c',
       org: 'o',
       expiresInMs: 60_000,
+      options: runOptions,
     });
     expect(begun.isNew).toBe(true);
     expect(await produce(machine).runId('c', 'o', 'new')).toBe(await after.runId('c', 'o', 'new'));

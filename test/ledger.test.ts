@@ -4,9 +4,11 @@ import { PassferryError } from '../src/errors.ts';
 import { failure, type Outcome, type SetPasswordData } from '../src/job.ts';
 import { redisKeys } from '../src/keys.ts';
 import { createLedger } from '../src/ledger/ledger.ts';
-import { createRuns } from '../src/ledger/runs.ts';
+import { endAt } from '../src/ledger/pages.ts';
 import { connectRedis } from '../src/redis.ts';
+import { unpackRow } from '../src/row-outcome.ts';
 import { atEnd } from './kit/files.ts';
+import { pageScene } from './kit/pages.ts';
 import { startRedis } from './kit/redis.ts';
 
 const server = await startRedis({ appendonly: false });
@@ -189,43 +191,61 @@ test('commit: the first outcome stays; an older change after a newer one is supe
   expect(await begin(job(3))).toMatchObject({ applied: { seq: 2n } });
 });
 
-test('a run: the same chunk gets the same block, and every row is counted and told once', async () => {
-  const { keys, ledger } = fresh();
-  const runs = createRuns(redis, keys, 60_000, jobKey);
-  const open = { id: 'r0-a', caller: 'c', org: 'o', expiresInMs: 60_000 };
-  const { expiresAt } = await runs.open(open);
-  expect(await runs.open(open)).toMatchObject({ isNew: false, expiresAt });
-  const rows = [1, 2, 3].map((row) => ({ jobId: `r0-a-${row}`, row, org: 'o', user: `u${row}` }));
-  const chunk = { run: 'r0-a', caller: 'c', expiresAt };
-  await expect(ledger.reserveRows(chunk, rows)).rejects.toEqual(reason('ledger_not_ready'));
+test('a run: the same rows get the same places in the order, and every row is counted once', async () => {
+  const { keys, ledger, begin } = fresh();
+  const { runs, pages, store, job: rowOf } = pageScene(redis, keys, jobKey);
+  const id = `r0-${'a'.repeat(26)}`;
+  const rows = [1, 2, 3].map((row) => ({ line: row, user: `u${row}` }));
+  const file = [...rows, { line: 4, refused: 'user_id_missing' }];
+  await expect(store({ id, org: 'o' }, file)).rejects.toEqual(reason('ledger_not_ready'));
   await ledger.raiseFloor(2n ** 52n);
-  const block = await ledger.reserveRows(chunk, rows);
-  expect(block.map(({ seq }) => BigInt(seq) - 2n ** 52n)).toEqual([1n, 2n, 3n]);
-  expect(await ledger.reserveRows(chunk, rows)).toEqual(block);
-  for (let twice = 0; twice < 2; twice++) await runs.reject('r0-a', 4, { row: 4, reason: 'user_id_missing' });
+  for (let twice = 0; twice < 2; twice++) await store({ id, org: 'o' }, file);
+  const jobs = await Promise.all([1, 2, 3].map((row) => rowOf(id, row)));
+  expect(jobs.map(({ seq }) => BigInt(seq) - 2n ** 52n)).toEqual([1n, 2n, 3n]);
   const endings = [set, refused, failure(new PassferryError('job_expired'), 0)];
-  for (const [i, { jobId, row, user, seq }] of block.entries()) {
-    const data = job(seq, { jobId, row, user, run: 'r0-a' });
+  for (const [i, data] of jobs.entries()) {
+    expect(await begin(data, { token: `t${i}` })).toMatchObject({ kind: 'go', starts: 1 });
+    expect(await runs.view(id)).toMatchObject({ inflight: 1, finished: i });
     for (let twice = 0; twice < 2; twice++) await ledger.commit(data, endings[i] as Outcome);
-    if (i === 1) await runs.closeInput('r0-a');
-    expect((await runs.view('r0-a'))?.state).toBe(['receiving', 'running', 'completed'][i]);
+    expect(await begin(data)).toMatchObject({ kind: 'done' });
+    if (i === 1) await runs.closeInput(id, 1);
+    expect((await runs.view(id))?.state).toBe(['receiving', 'running', 'completed'][i]);
   }
-  expect(await runs.view('r0-a')).toMatchObject({
-    ...{ received: 4, rejected: 1, finished: 3, set: 1, failed: 1, expired: 1, superseded: 0 },
+  expect(await runs.view(id)).toMatchObject({
+    ...{
+      received: 4,
+      rejected: 1,
+      accepted: 3,
+      finished: 3,
+      inflight: 0,
+      set: 1,
+      failed: 1,
+      expired: 1,
+      superseded: 0,
+    },
   });
-  const told: string[] = [];
-  for await (const line of runs.rejects('r0-a')) told.push(`${JSON.parse(line).row} ${JSON.parse(line).reason}`);
-  expect(told.sort()).toEqual(['2 refused', '3 job_expired', '4 user_id_missing']);
-  expect((await ledger.reserveRows(chunk, rows)).map(({ done }) => done)).toEqual([true, true, true]);
+  const { ends } = (await pages.read(id, 0)) ?? {};
+  const told = [1, 2, 3, 4].map((row) => unpackRow(jobKey, id, row, endAt(ends ?? Buffer.alloc(0), row - 1)));
+  expect(told).toEqual(['set', 'refused', 'job_expired', 'user_id_missing']);
+  // Nothing else is left of them.
+  expect(await redis.exists(...jobs.map(({ jobId }) => keys.job(jobId)))).toBe(0);
+  expect(await redis.zcard(keys.open)).toBe(0);
+});
 
-  // The same run again with the rejected row corrected: the run opens, the row counts once, sequences go on.
-  await runs.open(open);
-  const more = [...rows, { jobId: 'r0-a-4', row: 4, org: 'o', user: 'u4' }];
-  const longer = await ledger.reserveRows(chunk, more);
-  expect(longer.slice(0, 3).map(({ seq }) => seq)).toEqual(block.map(({ seq }) => seq));
-  expect(BigInt(longer[3]?.seq ?? 0)).toBeGreaterThan(BigInt(block[2]?.seq ?? 0));
-  await runs.closeInput('r0-a');
-  expect(await runs.view('r0-a')).toMatchObject({ state: 'running', received: 4, rejected: 0, finished: 3 });
+test('a row that has ended is not sent again by a start that thaws', async () => {
+  const { keys, ledger, begin } = fresh();
+  await ledger.raiseFloor(0n);
+  const { store, job: rowOf } = pageScene(redis, keys, jobKey);
+  const id = `r0-${'b'.repeat(26)}`;
+  await store({ id, org: 'o' }, [{ line: 1, user: 'u' }]);
+  const data = await rowOf(id, 1);
+  await begin(data, { token: 'thawed' });
+  // Another start of it had its answer late, and without the lease.
+  await ledger.commit(data, set, { changedAt: 5, token: 'other' });
+  await expect(ledger.recordAttempt(data, 'thawed', 1_000, 0)).rejects.toEqual(reason('lease_lost'));
+  await ledger.closeAttempt(data, 'thawed', true);
+  await ledger.release(data, 'thawed', 'aborted');
+  expect(await redis.exists(keys.job(data.jobId))).toBe(0);
 });
 
 test('what is overdue is found, and what is done is not', async () => {

@@ -9,9 +9,9 @@ import { redisKeys } from '../src/keys.ts';
 import { createHolds } from '../src/ledger/holds.ts';
 import { createLedger } from '../src/ledger/ledger.ts';
 import { readLoad, storedBytes } from '../src/ledger/load.ts';
-import { createRuns } from '../src/ledger/runs.ts';
 import { newPassword } from './kit/conformance.ts';
 import { atEnd } from './kit/files.ts';
+import { pageScene } from './kit/pages.ts';
 import type { Passferry, RequestOptions } from './kit/passferry.ts';
 import { startPassferry } from './kit/passferry.ts';
 
@@ -102,7 +102,7 @@ describe('an organization that has as much waiting as it may', () => {
   it('may import all the same, for rows are counted by their run', async () => {
     const ids = await full();
     const rows = Array.from({ length: 10 }, () => JSON.stringify({ userId: randomUUID(), password: newPassword() }));
-    const answer = await pf.post('/imports', rows.join('\n'), {
+    const answer = await pf.post('/imports?asOf=now', rows.join('\n'), {
       headers: { 'content-type': 'application/x-ndjson', 'x-zitadel-orgid': 'acme', 'idempotency-key': randomUUID() },
     });
     expect(answer).toMatchObject({ status: 202, body: { received: 10, rejected: 0 } });
@@ -149,7 +149,7 @@ test('after any walk of accepts, ends, cancels, expiries and retries the counter
   async function walk(walked: { what: (typeof kinds)[number]; which: number }[]): Promise<void> {
     const own = redisKeys(`q${randomBytes(8).toString('hex')}`);
     const ledger = createLedger({ redis, keys: own, jobKey, retentionMs: 60_000 });
-    const runs = createRuns(redis, own, 60_000, jobKey);
+    const scene = pageScene(redis, own, jobKey);
     await ledger.raiseFloor(0n);
     const jobs: SetPasswordData[] = [];
     const limit = { jobs: 6, bytes: 1e9 };
@@ -175,11 +175,9 @@ test('after any walk of accepts, ends, cancels, expiries and retries the counter
         if (typeof reply === 'string') expect(['org_quota', 'idempotency_key_reused']).toContain(reply);
         else if (reply.jobId === jobId) jobs.push(dataOf(jobId, org, request.user, reply));
       } else if (what === 'rows') {
-        const at = await runs.open({ id: `r${i}`, caller: 'c', org, expiresInMs: 60_000 });
-        const row = { jobId: `r${i}-1`, row: 1, org, user: 'u' };
-        const [reply] = await ledger.reserveRows({ run: `r${i}`, caller: 'c', expiresAt: at.expiresAt }, [row]);
-        if (reply)
-          jobs.push({ ...dataOf(row.jobId, org, 'u', { ...reply, expiresAt: at.expiresAt }), run: `r${i}`, row: 1 });
+        const id = `r0-${String(i).padStart(26, '0')}`;
+        await scene.store({ id, org }, [{ line: 1, user: 'u' }]);
+        jobs.push(await scene.job(id, 1));
       } else if (!job) {
       } else if (what === 'set') {
         await ledger.commit(job, { result: 'set', inEffect: true, backend: 'v1', at: 0 }, { changedAt: i });

@@ -1,3 +1,4 @@
+import type { PassferryError } from '../errors.ts';
 import type { BackendName, Details, Result } from '../job.ts';
 import type { Secret } from '../secret.ts';
 
@@ -40,6 +41,25 @@ export interface BackendUser {
   email?: string;
 }
 
+/** What names a user where the id is not known: exactly one of both. */
+export type UserName = { email: string; userName?: undefined } | { userName: string; email?: undefined };
+
+/** What a change would come to, told without making it. */
+export interface Rehearsal {
+  /** As `setPassword` would answer or throw; of a backend that is not exact, without a look at what is older or newer. */
+  end: Applied['result'] | PassferryError;
+  /** Undefined: there is no such user. */
+  state?: UserState | 'machine';
+  /** As read, where the caller must decide about owner and staleness. */
+  user?: BackendUser;
+  /** The user would be sent a mail about it; also when nobody can tell. */
+  mail?: boolean;
+  /** What could not be looked at: the complexity policy, the mails, whether the password was used before. */
+  unchecked: Unchecked[];
+}
+
+export type Unchecked = 'policy' | 'mails' | 'reuse';
+
 export interface EpochStore {
   /** Undefined when there is none yet. */
   read(namespace: string, signal: AbortSignal): Promise<number | undefined>;
@@ -67,6 +87,19 @@ export interface Backend {
   readRoles?(org: string, user: string, signal: AbortSignal): Promise<string[]>;
   /** Would a login with this password work? Counts as a login attempt where the backend counts them. */
   prove?(org: string, user: string, password: Secret, signal: AbortSignal): Promise<boolean>;
+  /**
+   * The one user of the organization that is so named: e-mail addresses whatever their case, user names exactly. Never a guess. Errors
+   * (scope user): `user_not_found`, `user_ambiguous`.
+   */
+  findUser?(org: string, by: UserName, signal: AbortSignal): Promise<string>;
+  /** The backend itself mails a link with which the user chooses a new password. Nothing is changed. */
+  sendResetLink?(org: string, user: string, signal: AbortSignal): Promise<void>;
+  /** Ends the sessions of a user that the backend can end; how many these were. */
+  endSessions?(org: string, user: string, signal: AbortSignal): Promise<number>;
+  /** Says what `setPassword` would do and changes nothing, not even a count of logins. */
+  rehearse?(change: Change, signal: AbortSignal): Promise<Rehearsal>;
+  /** What one change costs this machine: ms of one core, measured. A backend that hashes elsewhere has none. */
+  coreMs?(): Promise<number>;
   /** The highest sequence this backend has applied: the floor of a fresh ledger. */
   highestSequence?(signal: AbortSignal): Promise<bigint>;
   /** Keeps a copy of the epoch of each ledger, by namespace: what tells a wiped or restored Redis. Never lowers one. */

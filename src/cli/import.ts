@@ -1,53 +1,49 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, constants, stat } from 'node:fs/promises';
+import { access, constants, stat, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
-import { setTimeout as pause } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { PassferryError } from '../errors.ts';
-import type { RunView } from '../run.ts';
+import type { ImportFormat } from '../producer/import/parse.ts';
 import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
+import type { RunView } from '../run.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
 import { connect, problemOf, withConnection } from './client.ts';
-import { type CliError, cliError, exits, finish } from './exit.ts';
-import { nextDelay, retryAfter } from './job.ts';
-import { counted, note, parseDuration, printable, say, sayJson } from './output.ts';
-import { progressDisplay } from './progress.ts';
-import type { Rejects, Source } from './rejects.ts';
-import { stampOf, writeRejects } from './rejects.ts';
-import { notInEffect, printReport } from './report.ts';
+import { cliError, exits, finish } from './exit.ts';
+import { type Look, lookAt, showLook } from './import-look.ts';
+import { type AskOptions, parseOptionsOf, queryOf, withAskOptions } from './import-options.ts';
+import { isOver, watch } from './import-watch.ts';
+import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
+import { type Rejects, rejectsPath, type Source, stampOf, writeRejects } from './rejects.ts';
+import { notInEffect, printReport, type Report, reportHtml, reportJson, reportLines } from './report.ts';
 
-interface ImportOptions extends ConnectionOptions {
+interface ImportOptions extends ConnectionOptions, AskOptions {
   org?: string;
-  changeRequired: boolean;
-  format?: 'csv' | 'ndjson';
   key?: string;
   wait?: number;
   detach?: boolean;
   rejects?: string;
+  withSecrets?: boolean;
+  report?: string;
   yes?: boolean;
-  overwriteNewer?: boolean;
   json?: boolean;
   quiet?: boolean;
 }
-
-/** How long a producer that stopped answering is waited for, ms. */
-const patience = 60_000;
 
 /** `passferry import FILE`: sets the passwords of a whole file and says what is not in effect. */
 export function registerImport(program: Command): void {
   const command = program
     .command('import')
-    .description('set the passwords in a CSV or NDJSON file')
-    .argument('<file>', 'userId,password[,orgId][,noChangeRequired]; - for standard input')
-    .option('--org <id>', 'organization of rows that name none')
-    .option('--no-change-required', 'users need not change it at the next login')
-    .addOption(new Option('--format <format>', 'default: by name, then by content').choices(['csv', 'ndjson']))
+    .description('set the passwords in a file: CSV, NDJSON or a JSON list, also packed with gzip')
+    .argument('<file>', 'userId,password[,orgId][,noChangeRequired][,set_at]; - for standard input')
+    .option('--org <id>', 'organization of rows that name none');
+  withAskOptions(command)
     .option('--key <key>', 'idempotency key: the same file with the same key resumes')
     .addOption(new Option('--wait <time>', 'longest wait, such as 10m; default: until done').argParser(parseDuration))
     .addOption(new Option('--detach', 'do not wait').conflicts('wait'))
-    .option('--rejects <path>', 'where rows that are not in effect go; default: <file>.rejects.csv')
-    .option('--overwrite-newer', 'also for users who chose another one since (needs admin)')
+    .option('--rejects <path>', 'where rows that are not in effect go; default: <file>.rejects.csv (or .ndjson, .json)')
+    .option('--with-secrets', 'with their passwords, from the file that was sent')
+    .option('--report <path>', 'write the report: .txt, .json or .html')
     .option('--yes', 'do not ask')
     .option('--json', 'print one JSON object')
     .option('--quiet', 'no progress');
@@ -57,57 +53,111 @@ export function registerImport(program: Command): void {
 async function runImport(file: string, options: ImportOptions): Promise<number> {
   const orgReason = options.org === undefined ? undefined : checkOrgId(options.org);
   if (orgReason) throw new PassferryError(orgReason);
+  if (options.report !== undefined && !/\.(txt|json|html)$/.test(options.report)) {
+    throw cliError(exits.usage, 'the report is written by its name: .txt, .json or .html');
+  }
   const key = options.key === undefined ? `import-${randomUUID()}` : parseIdempotencyKey(options.key);
-  const source = file === '-' ? undefined : await describe(file, options.format);
+  const source = file === '-' ? undefined : await describe(file);
+  if (options.withSecrets && !source) throw cliError(exits.usage, '--with-secrets needs a file that can be read again');
   const api = connect(options);
+  const look = source && (await firstLook(source.path, options));
   if (source && !options.yes && process.stdin.isTTY && process.stderr.isTTY) await confirm(source.path, options.org);
 
   const again = `passferry import ${printable(file)} --key ${key}`;
-  note(`key ${key}; to resume or watch: ${again}`);
+  note(`key ${key}; the same command with --key ${key} goes on where it stopped`);
   const interrupted = new AbortController();
   const onSignal = () => interrupted.abort(cliError(exits.pending, 'interrupted'));
   process.once('SIGINT', onSignal);
+  let id: string | undefined;
   try {
-    const accepted = await upload(api, source, key, options, interrupted.signal);
+    const accepted = await upload(api, source, look, key, options, interrupted.signal);
+    id = accepted.id;
     if (options.detach) {
-      if (options.json) sayJson({ ...accepted, key });
-      else
-        say(
-          `import ${printable(accepted.id)} accepted: ${counted(accepted.received, 'row')}, ${accepted.rejected} rejected`,
-        );
+      tellAccepted(accepted, key, options.json === true);
       return exits.ok;
     }
-    const view = await watch(api, accepted.id, options, interrupted.signal);
-    if (!isOver(view)) {
-      if (options.json) sayJson({ ...view, key });
-      else
-        say(
-          `import ${printable(view.id)} is accepted and goes on: ${view.finished} of ${counted(total(view), 'row')}; watch it: ${again}`,
-        );
-      return exits.pending;
-    }
-    const rejects = await collectRejects(api, view, options, source);
-    printReport(view, key, rejects, options.json === true);
-    return view.canceled > 0 ? exits.canceled : notInEffect(view) > 0 ? exits.notInEffect : exits.ok;
+    note(`import ${printable(id)}; watch it from elsewhere: passferry imports watch ${printable(id)}`);
+    const view = await watch(api, id, options, interrupted.signal);
+    if (isOver(view)) return await report(api, { view, key }, options, source);
+    if (options.json) sayJson({ ...view, key });
+    else say(goesOn(view));
+    return exits.pending;
   } catch (thrown) {
-    if (interrupted.signal.aborted)
-      throw cliError(exits.pending, `stopped watching; what was accepted goes on. Watch it: ${again}`);
-    throw thrown;
+    if (!interrupted.signal.aborted) throw thrown;
+    if (id === undefined) throw cliError(exits.pending, `stopped sending; what was stored goes on. The rest: ${again}`);
+    return stopped(api, id, key, options, source);
   } finally {
     process.off('SIGINT', onSignal);
   }
 }
 
-async function describe(path: string, format: ImportOptions['format']): Promise<Source> {
+/** Ctrl-C while it is watched: it goes on, unless somebody at a terminal wants it cancelled. */
+async function stopped(
+  api: ApiClient,
+  id: string,
+  key: string,
+  options: ImportOptions,
+  source: Source | undefined,
+): Promise<number> {
+  const watchIt = `passferry imports watch ${printable(id)}`;
+  const answer = process.stdin.isTTY && process.stderr.isTTY ? await ask('\nLeave it running? [Y/c: cancel it] ') : '';
+  if (!/^c/i.test(answer)) throw cliError(exits.pending, `stopped watching; the import goes on. Watch it: ${watchIt}`);
+  const reply = await api.request<RunView>('POST', `/imports/${encodeURIComponent(id)}:cancel`);
+  if (!reply.ok) {
+    const { reason, message } = problemOf(reply);
+    throw cliError(exits.pending, `it was not cancelled: ${message} (${reason}); watch it: ${watchIt}`);
+  }
+  const view = await watch(api, id, options, new AbortController().signal);
+  return report(api, { view, key }, options, source);
+}
+
+async function report(
+  api: ApiClient,
+  about: { view: RunView; key?: string },
+  options: Pick<ImportOptions, 'rejects' | 'withSecrets' | 'report' | 'json'>,
+  source: Source | undefined,
+): Promise<number> {
+  const { view } = about;
+  const rejects = await collectRejects(api, view, options, source);
+  const all: Report = { ...about, rejects };
+  printReport(all, options.json === true);
+  if (options.report !== undefined) await writeReport(options.report, all);
+  return exitOfRun(view);
+}
+
+export function exitOfRun(view: RunView): number {
+  if (!isOver(view)) return exits.pending;
+  return view.canceled > 0 ? exits.canceled : notInEffect(view) > 0 ? exits.notInEffect : exits.ok;
+}
+
+async function writeReport(path: string, about: Report): Promise<void> {
+  const text = path.endsWith('.html')
+    ? reportHtml(about)
+    : path.endsWith('.json')
+      ? `${JSON.stringify(reportJson(about), null, 2)}\n`
+      : `${reportLines(about).join('\n')}\n`;
+  await writeFile(path, text, { mode: 0o600 }).catch((thrown: NodeJS.ErrnoException) => {
+    note(`cannot write the report to ${printable(path)} (${thrown.code})`);
+  });
+}
+
+function tellAccepted(accepted: RunView, key: string, json: boolean): void {
+  if (json) sayJson({ ...accepted, key });
+  else {
+    const { id, received, rejected } = accepted;
+    say(`import ${printable(id)} accepted: ${counted(received, 'row')}, ${grouped(rejected)} rejected`);
+  }
+}
+
+const goesOn = (view: RunView) =>
+  `import ${printable(view.id)} is accepted and goes on: ${grouped(view.finished)} of ${counted(view.received - view.rejected, 'row')}; watch it: passferry imports watch ${printable(view.id)}`;
+
+async function describe(path: string): Promise<Source> {
   try {
     const facts = await stat(path);
     if (facts.isDirectory()) throw cliError(exits.usage, `${path} is a directory`);
     await access(path, constants.R_OK);
-    return {
-      path,
-      format: format ?? (/\.(ndjson|jsonl|json)$/i.test(path) ? 'ndjson' : 'csv'),
-      stamp: await stampOf(path),
-    };
+    return { path, stamp: await stampOf(path) };
   } catch (thrown) {
     const code = (thrown as NodeJS.ErrnoException).code;
     if (code === undefined) throw thrown;
@@ -115,102 +165,88 @@ async function describe(path: string, format: ImportOptions['format']): Promise<
   }
 }
 
+/** What cannot be taken is said here, before a byte is sent. */
+async function firstLook(path: string, options: ImportOptions): Promise<Look> {
+  const look = await lookAt(path, parseOptionsOf(options)).catch((thrown) => {
+    if (!(thrown instanceof PassferryError)) throw thrown;
+    throw cliError(exits.unreachable, `nothing was sent: ${told(thrown)}`);
+  });
+  if (!options.quiet) showLook(path, look, options);
+  if (options.asOf === undefined && !options.overwriteNewer && look.detected.columns.setAt === undefined) {
+    throw cliError(
+      exits.usage,
+      'nothing was sent: how old are these passwords? Say --as-of now when they are those of this moment, --as-of DATE when they were exported then; or add a column set_at',
+    );
+  }
+  return look;
+}
+
+function told({ message, reason, fields }: { message: string; reason: string; fields: { field: string }[] }): string {
+  const places = fields.length > 0 ? `; look at: ${fields.map((each) => each.field).join(', ')}` : '';
+  return `${message} (${reason})${places}`;
+}
+
 async function confirm(path: string, org: string | undefined): Promise<void> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
   const where = org === undefined ? '' : ` in organization ${printable(org)}`;
+  const answer = await ask(`Set the passwords of all users in ${printable(path)}${where}? [y/N] `);
+  if (!/^y(es)?$/i.test(answer.trim())) throw cliError(exits.canceled, 'cancelled; nothing was sent');
+}
+
+async function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
   // Ctrl-C and Ctrl-D would leave the question open for ever.
   const closed = new AbortController();
   lines.once('SIGINT', () => closed.abort()).once('close', () => closed.abort());
-  const answer = await lines
-    .question(`Set the passwords of all users in ${printable(path)}${where}? [y/N] `, { signal: closed.signal })
-    .catch(() => '');
+  const answer = await lines.question(question, { signal: closed.signal }).catch(() => '');
   lines.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw cliError(exits.canceled, 'cancelled; nothing was sent');
+  return answer;
 }
+
+const mediaTypes: Record<ImportFormat, string> = {
+  csv: 'text/csv',
+  ndjson: 'application/x-ndjson',
+  json: 'application/json',
+};
 
 async function upload(
   api: ApiClient,
   source: Source | undefined,
+  look: Look | undefined,
   key: string,
   options: ImportOptions,
   signal: AbortSignal,
-): Promise<Pick<RunView, 'id' | 'state' | 'received' | 'rejected'>> {
-  const format = source?.format ?? options.format ?? 'csv';
-  const reply = await api.request<RunView>(
+): Promise<RunView> {
+  const format = look?.detected.format ?? options.format;
+  const query = queryOf(options);
+  const reply = await api.request<RunView & { warnings?: Record<string, number> }>(
     'POST',
-    `/imports?${new URLSearchParams({
-      ...(!options.changeRequired && { noChangeRequired: 'true' }),
-      ...(options.overwriteNewer && { overwriteNewer: 'true' }),
-    })}`,
+    `/imports${query.size > 0 ? `?${query}` : ''}`,
     {
       stream: source ? createReadStream(source.path) : process.stdin,
       headers: {
-        'content-type': format === 'csv' ? 'text/csv' : 'application/x-ndjson',
+        'content-type': format === undefined ? 'application/octet-stream' : mediaTypes[format],
         'idempotency-key': key,
         ...(options.org !== undefined && { 'x-zitadel-orgid': options.org }),
       },
       signal,
     },
   );
-  if (reply.ok) return reply.body;
-  const { reason, message, fields } = problemOf(reply);
-  const places = fields.length > 0 ? `; look at: ${fields.map((f) => f.field).join(', ')}` : '';
-  throw cliError(exits.unreachable, `the import did not start: ${message} (${reason})${places}`);
+  if (!reply.ok) throw cliError(exits.unreachable, `the import did not start: ${told(problemOf(reply))}`);
+  const { warnings = {}, ...view } = reply.body;
+  for (const [kind, n] of Object.entries(warnings)) note(`taken as it is: ${grouped(n)} × ${printable(kind)}`);
+  return view;
 }
-
-/** Polls until the import is over or the longest wait is; a producer that is away for a moment is waited for. */
-async function watch(api: ApiClient, id: string, options: ImportOptions, signal: AbortSignal): Promise<RunView> {
-  const display = progressDisplay(options.quiet === true);
-  const until = options.wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.wait;
-  let lastAnswer = performance.now();
-  try {
-    for (let delay = 500; ; delay = nextDelay(delay)) {
-      const reply = await api
-        .request<RunView>('GET', `/imports/${encodeURIComponent(id)}`, { signal })
-        .catch((thrown: CliError) => {
-          if (signal.aborted || performance.now() - lastAnswer > patience) throw thrown;
-          return undefined;
-        });
-      const now = performance.now();
-      if (reply?.ok) {
-        lastAnswer = now;
-        const view = reply.body;
-        display.show({ state: view.state, total: total(view), finished: Math.min(view.finished, total(view)) });
-        if (isOver(view) || now >= until) return view;
-      } else if (reply && reply.status < 500 && reply.status !== 429) {
-        const { reason, message } = problemOf(reply);
-        throw cliError(exits.pending, `import ${id} was accepted but cannot be watched: ${message} (${reason})`);
-      } else {
-        display.hint('the producer does not answer; trying again');
-        if (now - lastAnswer > patience || now >= until) {
-          throw cliError(exits.pending, `import ${id} was accepted, but the producer does not answer any more`);
-        }
-      }
-      const wanted = (reply && retryAfter(reply.headers)) ?? delay;
-      await pause(Math.min(wanted, Math.max(until - performance.now(), 0)), undefined, { signal });
-    }
-  } finally {
-    display.stop();
-  }
-}
-
-const isOver = (view: RunView) => view.state === 'completed' || view.state === 'cancelled';
-
-/** Rows that get an outcome: rejected ones never do. */
-const total = (view: RunView) => Math.max(view.received - view.rejected, view.finished);
 
 async function collectRejects(
   api: ApiClient,
   view: RunView,
-  options: ImportOptions,
+  options: Pick<ImportOptions, 'rejects' | 'withSecrets'>,
   source: Source | undefined,
 ): Promise<Rejects> {
   if (notInEffect(view) === 0) return { reasons: new Map(), hints: [] };
-  const path =
-    options.rejects ??
-    (source ? `${source.path}.rejects.csv` : `./import-${view.id.replace(/[^\w-]/g, '_')}.rejects.csv`);
+  const path = options.rejects ?? rejectsPath(view, source);
   try {
-    return await writeRejects(api, view.id, path, source);
+    return await writeRejects(api, view, path, options.withSecrets ? source : undefined);
   } catch (thrown) {
     // The counts are known and must be told even when the list cannot be had. Foreign texts may hold rows.
     const ours = thrown instanceof PassferryError || (thrown instanceof Error && 'exitCode' in thrown);

@@ -1,21 +1,15 @@
 import { SingleBar } from 'cli-progress';
-import { counted, duration, grouped, note } from './output.ts';
-
-/** How far an import is. `total` grows while rows are received. */
-export interface Progress {
-  state: string;
-  total: number;
-  finished: number;
-}
+import type { RunView } from '../run.ts';
+import { counted, duration, grouped, note, printable } from './output.ts';
 
 export interface ProgressDisplay {
-  show(progress: Progress): void;
+  show(view: RunView): void;
   /** Something the reader must know now; does not tear the bar. */
   hint(line: string): void;
   stop(): void;
 }
 
-/** Time between plain lines, ms. */
+/** Time between plain lines, ms; a change of state is told at once. */
 const lineEvery = 2000;
 
 /** A bar on a terminal, a plain line every 2 s elsewhere, nothing when quiet. All on stderr. */
@@ -24,16 +18,32 @@ export function progressDisplay(quiet: boolean, tty = process.stderr.isTTY === t
   return tty ? bar() : lines();
 }
 
-/** Rows a second since the first look, and what is left at that speed. */
+/** Rows that get an outcome: rejected ones never do. */
+const totalOf = (view: RunView) => Math.max(view.received - view.rejected, view.finished);
+
+/** Rows a second and what is left: as the server says, else since the first look. */
 function speedometer() {
   let from: { at: number; finished: number } | undefined;
-  return ({ finished, total }: Progress): { rate: number; eta: string } => {
+  return (view: RunView): { rate: number; eta: string } => {
     const now = performance.now();
-    from ??= { at: now, finished };
+    from ??= { at: now, finished: view.finished };
     const seconds = (now - from.at) / 1000;
-    const rate = seconds > 0 ? (finished - from.finished) / seconds : 0;
-    return { rate, eta: rate > 0 ? duration(((total - finished) / rate) * 1000) : 'unknown' };
+    const rate = view.rate ?? (seconds > 0 ? (view.finished - from.finished) / seconds : 0);
+    const left = view.etaSeconds ?? (rate > 0 ? (totalOf(view) - view.finished) / rate : undefined);
+    return { rate, eta: left === undefined ? 'unknown' : duration(left * 1000) };
   };
+}
+
+/** How it is in a few words: the state, why it stands still, what has gone wrong so far. */
+export function standingOf(view: RunView): string {
+  const why = view.reason === undefined ? '' : ` (${view.reason})`;
+  const { notBefore } = view.options ?? {};
+  const waits = view.state === 'running' && notBefore !== undefined && notBefore > Date.now();
+  const state = waits ? `waits until ${new Date(notBefore).toISOString().slice(0, 16).replace('T', ' ')} UTC` : view.state;
+  const bad = (['rejected', 'failed', 'expired', 'canceled', 'superseded', 'stale'] as const)
+    .filter((name) => view[name] > 0)
+    .map((name) => `${grouped(view[name])} ${name}`);
+  return printable([`${state}${why}`, ...bad].join(', '));
 }
 
 function bar(): ProgressDisplay {
@@ -48,14 +58,19 @@ function bar(): ProgressDisplay {
   });
   const speed = speedometer();
   let started = false;
+  let advice: string | undefined;
   return {
-    show(progress) {
-      const { rate, eta } = speed(progress);
-      const payload = { rate: grouped(rate), eta_text: eta, state: progress.state };
-      if (!started) single.start(progress.total, progress.finished, payload);
+    show(view) {
+      const { rate, eta } = speed(view);
+      const payload = { rate: grouped(rate), eta_text: eta, state: standingOf(view) };
+      if (view.advice !== advice) {
+        advice = view.advice;
+        if (advice !== undefined) this.hint(printable(advice));
+      }
+      if (!started) single.start(totalOf(view), view.finished, payload);
       started = true;
-      single.setTotal(progress.total);
-      single.update(progress.finished, payload);
+      single.setTotal(totalOf(view));
+      single.update(Math.min(view.finished, totalOf(view)), payload);
     },
     hint(line) {
       note(started ? `\n${line}` : line);
@@ -70,14 +85,19 @@ function bar(): ProgressDisplay {
 function lines(): ProgressDisplay {
   const speed = speedometer();
   let last = Number.NEGATIVE_INFINITY;
+  let state = '';
   return {
-    show(progress) {
-      const { rate, eta } = speed(progress);
+    show(view) {
+      const { rate, eta } = speed(view);
       const now = performance.now();
-      if (now - last < lineEvery) return;
+      const newState = `${view.state} ${view.reason ?? ''}`;
+      if (now - last < lineEvery && newState === state) return;
       last = now;
-      const { state, finished, total } = progress;
-      note(`${state}: ${grouped(finished)} of ${counted(total, 'row')}, ${grouped(rate)} rows/s, ${eta} left`);
+      if (newState !== state && view.advice !== undefined) note(printable(view.advice));
+      state = newState;
+      note(
+        `${grouped(view.finished)} of ${counted(totalOf(view), 'row')}, ${grouped(rate)} rows/s, ${eta} left; ${standingOf(view)}`,
+      );
     },
     hint: note,
     stop: () => {},

@@ -1,29 +1,17 @@
-import { createReadStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, stat } from 'node:fs/promises';
-import { stringify } from 'csv-stringify/sync';
-import { csvRecords, parseHeader, withoutBom } from '../producer/import/csv.ts';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { frames } from '../producer/import/lines.ts';
+import { rejectsFile } from '../producer/import/rejects-file.ts';
+import type { RowView } from '../producer/runs.ts';
+import type { RunOptions, RunView } from '../run.ts';
 import type { ApiClient } from './client.ts';
 import { problemOf } from './client.ts';
 import { cliError, exits } from './exit.ts';
-
-/** One line of GET /imports/{id}/rejects. */
-interface Reject {
-  row: number;
-  /** Absent for a row that became a job. */
-  line?: number;
-  userId?: string | null;
-  org?: string | null;
-  code?: string;
-  result?: string;
-  reason: string;
-  message: string;
-}
+import { type SourceRow, sourceRows } from './secrets.ts';
 
 export interface Rejects {
-  /** How many rows for each reason. */
-  reasons: Map<string, number>;
+  /** How many rows for each reason, and what to do. */
+  reasons: Map<string, { rows: number; advice: string | undefined }>;
   /** The file that was written. */
   path?: string;
   hints: string[];
@@ -32,7 +20,6 @@ export interface Rejects {
 /** The file that was imported; undefined for standard input. */
 export interface Source {
   path: string;
-  format: 'csv' | 'ndjson';
   /** As it was when it was sent: a changed file is not read again. */
   stamp: string;
 }
@@ -42,49 +29,66 @@ export async function stampOf(path: string): Promise<string> {
   return `${ino} ${size} ${mtimeMs}`;
 }
 
+/** Where rejects go when nobody says: beside the file, in its own format. */
+export function rejectsPath(view: RunView, source: Source | undefined): string {
+  const { extension } = rejectsFile(optionsOf(view));
+  const base = source?.path ?? `./import-${view.id.replace(/[^\w-]/g, '_')}`;
+  return `${base}.rejects.${extension}`;
+}
+
+const optionsOf = (view: RunView): RunOptions =>
+  view.options ?? { format: 'csv', changeRequired: true, overwriteNewer: false };
+
 /**
- * Fetches what is not in effect and writes it to `path` (0600): the CSV source's own columns with passwords blanked and
- * code, reason, message, line after them; for other sources ids only. Every row keeps its line, so it can be corrected
- * in the file that was sent.
+ * Fetches what is not in effect and writes it to `path` (0600), in the format and the columns of the file that was sent. Passwords
+ * are blank; with `secrets` they are taken from the file, when that is the one that was sent. `path` undefined: only counts.
  */
 export async function writeRejects(
   api: ApiClient,
-  id: string,
-  path: string,
-  source: Source | undefined,
+  view: RunView,
+  path: string | undefined,
+  secrets: Source | undefined,
 ): Promise<Rejects> {
-  const byRow = new Map<number, Reject>();
-  const reasons = new Map<string, number>();
-  for await (const reject of fetchRejects(api, id)) {
-    // The server may tell a row twice.
-    if (byRow.has(reject.row)) continue;
-    byRow.set(reject.row, reject);
-    const why = reject.reason || reject.result || 'unknown';
-    reasons.set(why, (reasons.get(why) ?? 0) + 1);
-  }
-  if (byRow.size === 0) return { reasons, hints: [] };
-
-  const unchanged = source !== undefined && (await stampOf(source.path).catch(() => undefined)) === source.stamp;
+  const reasons: Rejects['reasons'] = new Map();
+  const shape = rejectsFile(optionsOf(view));
+  const source = secrets && (await unchanged(secrets)) ? sourceRows(secrets.path, optionsOf(view)) : undefined;
   const hints =
-    source && !unchanged ? ['the file has changed since it was sent, so the rejects have ids and lines only'] : [];
-  const file = await open(path, 'w', 0o600).catch((thrown: NodeJS.ErrnoException) => {
-    throw cliError(
-      exits.notInEffect,
-      `cannot write the rejects to ${path} (${thrown.code}); give --rejects another path`,
-    );
-  });
+    secrets && !source ? ['the file has changed since it was sent, so its passwords are not in the rejects'] : [];
+  const out = path === undefined ? undefined : await create(path);
   try {
-    // The mode above holds for new files only.
-    await file.chmod(0o600);
-    if (source?.format === 'csv' && unchanged) await copyRows(file, source.path, byRow);
-    else await writeIds(file, byRow);
+    await out?.write(shape.head);
+    let last = 0;
+    for await (const reject of fetchRejects(api, view.id)) {
+      if (reject.row <= last) continue;
+      last = reject.row;
+      const reason = reject.reason ?? reject.result ?? 'unknown';
+      const rows = (reasons.get(reason)?.rows ?? 0) + 1;
+      reasons.set(reason, { rows, advice: reject.advice });
+      if (out) await out.write(shape.row(reject, source && (await passwordOf(source, reject))));
+    }
+    await out?.write(shape.tail);
+    await out?.end();
   } finally {
-    await file.close();
+    await source?.return(undefined);
+    await out?.close();
   }
-  return { reasons, path, hints };
+  return { reasons, ...(path !== undefined && { path }), hints };
 }
 
-async function* fetchRejects(api: ApiClient, id: string): AsyncGenerator<Reject> {
+const unchanged = async ({ path, stamp }: Source) => (await stampOf(path).catch(() => undefined)) === stamp;
+
+/** Goes on to the row; what stands there must be where it stood. */
+async function passwordOf(source: AsyncGenerator<SourceRow>, { row, line, byte }: RowView): Promise<string> {
+  for (;;) {
+    const { done, value } = await source.next();
+    if (done || value.row > row || (value.row === row && !(value.line === line && (byte ?? value.byte) === value.byte))) {
+      throw cliError(exits.notInEffect, 'this is not the file that was imported: its rows stand elsewhere');
+    }
+    if (value.row === row) return value.password ?? '';
+  }
+}
+
+async function* fetchRejects(api: ApiClient, id: string): AsyncGenerator<RowView> {
   const response = await api.open(`/imports/${encodeURIComponent(id)}/rejects`);
   if (!response.ok) {
     const body = await response.json().catch(() => undefined);
@@ -93,7 +97,10 @@ async function* fetchRejects(api: ApiClient, id: string): AsyncGenerator<Reject>
   }
   if (!response.body) return;
   for await (const batch of frames(asBuffers(response.body), false)) {
-    for (const frame of batch) if ('bytes' in frame) yield JSON.parse(frame.bytes.toString('utf8')) as Reject;
+    for (const frame of batch) {
+      if (!('bytes' in frame)) throw cliError(exits.notInEffect, 'the list of rejected rows cannot be read');
+      yield JSON.parse(frame.bytes.toString('utf8')) as RowView;
+    }
   }
 }
 
@@ -101,56 +108,45 @@ async function* asBuffers(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Buf
   for await (const chunk of stream) yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
 }
 
-const added = ['code', 'reason', 'message', 'line'];
-const columnsOf = (reject: Reject, line = reject.line) => [
-  reject.code ?? reject.result ?? '',
-  reject.reason,
-  reject.message,
-  `${line ?? ''}`,
-];
-
-async function copyRows(file: FileHandle, source: string, byRow: Map<number, Reject>): Promise<void> {
-  let kept: number[] | undefined;
-  let names: string[] = [];
-  let row = 0;
-  const isSecret = (name: string) => /pass|pwd|secret/i.test(name);
-  const out = lineWriter(file);
-  for await (const record of csvRecords(withoutBom(createReadStream(source)))) {
-    if (!kept) {
-      names = parseHeader(record).names;
-      // A rejects file that was corrected and sent again has these already.
-      kept = names.flatMap((name, index) => (added.includes(name) ? [] : [index]));
-      await out([...kept.map((index) => names[index] ?? ''), ...added]);
-      continue;
-    }
-    row++;
-    const reject = byRow.get(row);
-    if (!reject) continue;
-    // Columns that shifted may show a password in any place: such a row keeps its line and code only.
-    const fields = 'fields' in record && record.fields.length === names.length ? record.fields : undefined;
-    const copied = kept.map((index) => (isSecret(names[index] ?? '') ? '' : (fields?.[index]?.toString('utf8') ?? '')));
-    await out([...copied, ...columnsOf(reject, record.line)]);
-  }
-  await out();
-}
-
-async function writeIds(file: FileHandle, byRow: Map<number, Reject>): Promise<void> {
-  const out = lineWriter(file);
-  await out(['userId', 'password', 'orgId', ...added]);
-  for (const reject of [...byRow.values()].sort((a, b) => a.row - b.row)) {
-    await out([reject.userId ?? '', '', reject.org ?? '', ...columnsOf(reject)]);
-  }
-  await out();
-}
-
-/** Collects lines and writes them in blocks; without a row it writes what is left. */
-function lineWriter(file: FileHandle): (row?: string[]) => Promise<void> {
-  let rows: string[][] = [];
-  return async (row) => {
-    if (row) rows.push(row);
-    if (rows.length < 500 && row) return;
-    const block = stringify(rows);
-    rows = [];
-    await file.write(block);
+/** Collects pieces and writes them in blocks; the file is there when all of it is. Errors name it, and what to do. */
+async function create(path: string) {
+  const failed = (thrown: unknown) => {
+    const { code = 'failed' } = thrown as NodeJS.ErrnoException;
+    return cliError(exits.notInEffect, `cannot write the rejects to ${path} (${code}); give --rejects another path`);
+  };
+  const part = `${path}.part`;
+  const begin = async (): Promise<FileHandle> => {
+    // What stood there may be open to others.
+    await rm(part, { force: true });
+    return open(part, 'wx', 0o600);
+  };
+  const file = await begin().catch((thrown) => {
+    throw failed(thrown);
+  });
+  let held = '';
+  let whole = false;
+  const put = async () => {
+    const block = held;
+    held = '';
+    await file.writeFile(block).catch((thrown) => {
+      throw failed(thrown);
+    });
+  };
+  return {
+    async write(piece: string) {
+      held += piece;
+      if (held.length > 64 * 1024) await put();
+    },
+    async end() {
+      await put();
+      await rename(part, path).catch((thrown) => {
+        throw failed(thrown);
+      });
+      whole = true;
+    },
+    async close() {
+      await file.close();
+      if (!whole) await rm(part, { force: true });
+    },
   };
 }

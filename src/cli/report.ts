@@ -1,4 +1,4 @@
-import type { RunView } from '../run.ts';
+import type { RunForecast, RunView } from '../run.ts';
 import { counted, duration, grouped, printable, say, sayJson } from './output.ts';
 import type { Rejects } from './rejects.ts';
 
@@ -10,42 +10,115 @@ const explained = {
   superseded: 'gave way to a newer change',
   stale: "gave way to the user's own later change",
 } as const;
+const kinds = Object.keys(explained) as (keyof typeof explained)[];
 
 /** Rows whose password is not the one in force. */
 export function notInEffect(view: RunView): number {
-  return (Object.keys(explained) as (keyof typeof explained)[]).reduce((sum, kind) => sum + (view[kind] ?? 0), 0);
+  return kinds.reduce((sum, kind) => sum + (view[kind] ?? 0), 0);
 }
 
-/** The last word on an import: on stdout, as text or as one JSON object. What went wrong comes first. */
-export function printReport(view: RunView, key: string, rejects: Rejects, json: boolean): void {
-  const missing = notInEffect(view);
-  const set = view.set + view.unchanged;
-  const ms = view.finishedAt ? Date.parse(view.finishedAt) - Date.parse(view.acceptedAt) : undefined;
-  const rate = ms !== undefined && ms > 0 ? ((set + missing) / ms) * 1000 : undefined;
+/** What the last word on an import is made of. */
+export interface Report {
+  view: RunView;
+  key?: string | undefined;
+  rejects: Rejects;
+}
 
-  if (json) {
-    sayJson({
-      ...view,
-      key,
-      inEffect: set,
-      notInEffect: missing,
-      reasons: Object.fromEntries(rejects.reasons),
-      ...(ms !== undefined && { seconds: ms / 1000 }),
-      ...(rate !== undefined && { rowsPerSecond: Math.round(rate) }),
-      ...(rejects.path !== undefined && { rejectsFile: rejects.path }),
-    });
-    return;
+function speedOf({ view }: Report) {
+  const ms = view.finishedAt ? Date.parse(view.finishedAt) - Date.parse(view.acceptedAt) : undefined;
+  const rows = view.set + view.unchanged + notInEffect(view);
+  return { ms, rate: ms !== undefined && ms > 0 ? (rows / ms) * 1000 : undefined };
+}
+
+const byNumber = ({ reasons }: Rejects) => [...reasons].sort((a, b) => b[1].rows - a[1].rows);
+
+export function reportJson(report: Report): object {
+  const { view, key, rejects } = report;
+  const { ms, rate } = speedOf(report);
+  return {
+    ...view,
+    ...(key !== undefined && { key }),
+    inEffect: view.set + view.unchanged,
+    notInEffect: notInEffect(view),
+    reasons: Object.fromEntries(byNumber(rejects).map(([reason, { rows }]) => [reason, rows])),
+    ...(ms !== undefined && { seconds: ms / 1000 }),
+    ...(rate !== undefined && { rowsPerSecond: Math.round(rate) }),
+    ...(rejects.path !== undefined && { rejectsFile: rejects.path }),
+    ...(rejects.hints.length > 0 && { hints: rejects.hints }),
+  };
+}
+
+/** What went wrong comes first, then what to do. */
+export function reportLines(report: Report): string[] {
+  const { view, rejects } = report;
+  const missing = notInEffect(view);
+  const set = view.wouldSet ?? view.set + view.unchanged;
+  const { ms, rate } = speedOf(report);
+  const dry = view.options?.dryRun === true;
+  const lines: string[] = [];
+  if (dry) lines.push('dry run: nothing was changed');
+  if (missing > 0) {
+    lines.push(
+      `${counted(missing, 'row')} ${dry ? 'would NOT be' : missing === 1 ? 'is NOT' : 'are NOT'} in effect`,
+    );
   }
-  if (missing > 0) say(`${counted(missing, 'row')} ${missing === 1 ? 'is' : 'are'} NOT in effect`);
-  say(`${counted(set, 'row')} set`);
-  for (const [kind, text] of Object.entries(explained)) {
-    const n = view[kind as keyof typeof explained] ?? 0;
-    if (n > 0) say(`${grouped(n)} ${kind}: ${text}`);
+  lines.push(`${counted(set, 'row')} ${dry ? 'would be set' : 'set'}`);
+  if (view.forecast) lines.push(...forecastLines(view.forecast));
+  for (const kind of kinds) {
+    const n = view[kind] ?? 0;
+    if (n > 0) lines.push(`${grouped(n)} ${kind}: ${explained[kind]}`);
   }
-  for (const [reason, n] of [...rejects.reasons].sort((a, b) => b[1] - a[1]))
-    say(`  ${grouped(n)} × ${printable(reason)}`);
-  if (rejects.path !== undefined) say(`rows to correct, without passwords: ${printable(rejects.path)}`);
-  for (const hint of rejects.hints) say(hint);
+  for (const [reason, { rows, advice }] of byNumber(rejects)) {
+    lines.push(`  ${grouped(rows)} × ${printable(reason)}${advice === undefined ? '' : `: ${printable(advice)}`}`);
+  }
+  if (rejects.path !== undefined) {
+    lines.push(`rows to correct: ${printable(rejects.path)}`);
+    lines.push(`then only these: passferry import ${printable(rejects.path)} --as-of …`);
+  }
+  if (view.failed + view.expired > 0 && view.state === 'completed' && !dry) {
+    lines.push(`failed for a cause that is gone: passferry imports retry ${printable(view.id)}`);
+  }
+  for (const hint of rejects.hints) lines.push(hint);
   const speed = ms === undefined ? '' : `, ${duration(ms)}${rate === undefined ? '' : `, ${grouped(rate)} rows/s`}`;
-  say(`import ${printable(view.id)} ${printable(view.state)}${speed}`);
+  lines.push(`import ${printable(view.id)} ${printable(view.state)}${speed}`);
+  return lines;
+}
+
+function forecastLines(forecast: RunForecast): string[] {
+  const { seconds, coreHours, changeRequired, mails, unchecked } = forecast;
+  const odd = (['locked', 'inactive', 'initial', 'machine'] as const).filter((state) => forecast[state] > 0);
+  return [
+    ...(seconds === undefined ? [] : [`the real run would take about ${duration(seconds * 1_000)}`]),
+    ...(coreHours === undefined ? [] : [`hashing: about ${coreHours.toFixed(1)} core-hours`]),
+    ...(changeRequired > 0 ? [`${counted(changeRequired, 'user')} would have to change it at the next login`] : []),
+    ...(mails > 0 ? [`${counted(mails, 'mail')} would be sent by the backend`] : []),
+    ...(odd.length > 0 ? [`users: ${odd.map((state) => `${grouped(forecast[state])} ${state}`).join(', ')}`] : []),
+    ...(unchecked.length > 0 ? [`not looked at: ${unchecked.join(', ')}`] : []),
+  ];
+}
+
+/** A page that stands alone: no script, nothing from elsewhere. */
+export function reportHtml(report: Report): string {
+  const escape = (text: string) =>
+    text.replace(/[&<>"']/g, (c) => `&#${c.codePointAt(0)};`);
+  const { view, rejects } = report;
+  const row = (cells: (string | number)[]) => `<tr>${cells.map((each) => `<td>${escape(String(each))}</td>`).join('')}</tr>`;
+  const counts = (['set', 'unchanged', ...kinds] as const).map((kind) => row([kind, grouped(view[kind])]));
+  const reasons = byNumber(rejects).map(([reason, { rows, advice = '' }]) => row([reason, grouped(rows), advice]));
+  return `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Import ${escape(view.id)}</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:50em;margin:2em auto;padding:0 1em}td{padding:.2em 1em .2em 0;vertical-align:top}</style>
+<h1>Import ${escape(view.id)}</h1>
+<pre>${escape(reportLines(report).join('\n'))}</pre>
+<p>Organization ${escape(view.org)}, by ${escape(view.caller)}, ${escape(view.acceptedAt)} to ${escape(view.finishedAt ?? '…')}</p>
+<table>${counts.join('')}</table>
+<h2>Reasons</h2><table>${reasons.join('')}</table>
+</html>
+`;
+}
+
+/** On stdout, as text or as one JSON object. */
+export function printReport(report: Report, json: boolean): void {
+  if (json) sayJson(reportJson(report));
+  else for (const line of reportLines(report)) say(line);
 }

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { makeIdempotencyKey } from '../ids.ts';
 import { PassferryClientError, record, withFacts } from './error.ts';
-import { type Answer, backoff, type Http, isPassing, type Request } from './http.ts';
+import { type Answer, backoff, type Http, isPassing, optionInvalid, type Request } from './http.ts';
 import { now, type Patience, patienceOf, pause, type WaitOptions } from './patience.ts';
 import { checkKey, checkOrg } from './set.ts';
 
@@ -9,8 +9,30 @@ import { checkKey, checkOrg } from './set.ts';
 export type ImportSource = string | Uint8Array | { path: string } | AsyncIterable<Uint8Array | string>;
 
 export interface ImportOptions {
-  /** Default: by the name of a file (`.ndjson`, `.jsonl`, `.json`), else `csv`. */
-  format?: 'csv' | 'ndjson';
+  /**
+   * How old the passwords are, for rows without `set_at`: `now`, or when they were exported. A later choice of a user is kept. Without
+   * it every row needs a `set_at`: else the error `as_of_required`.
+   */
+  asOf?: 'now' | Date;
+  /** Default: by the name of a file (`.csv`, `.ndjson`, `.jsonl`, `.json`), else recognised by the content. */
+  format?: 'csv' | 'ndjson' | 'json';
+  /** Our column → the file's, such as `{ userId: 'Employee No' }`. */
+  map?: Record<string, string>;
+  /** The same user twice: the last row wins (default), or later ones are refused. */
+  duplicates?: 'last' | 'refuse';
+  /** Nothing is changed; the view tells what would be. */
+  dryRun?: boolean;
+  /** Failed rows from which on it holds. */
+  maxFailures?: number;
+  /** Share of rows whose login is proved, 0 to 1. */
+  proofShare?: number;
+  /** Rows a second, at most; rows at work at once, at most. */
+  rate?: number;
+  concurrency?: number;
+  /** No row begins before. */
+  notBefore?: Date;
+  /** Seconds until rows that have not begun expire. Default 72 hours. */
+  expiresIn?: number;
   /** Organization of rows that name none. Default: the client's, else the caller's home. */
   org?: string;
   /** For rows that say nothing about it. Default true. */
@@ -27,7 +49,10 @@ export interface ImportOptions {
 export interface ImportView {
   id: string;
   org: string;
-  state: 'receiving' | 'running' | 'completed' | (string & {});
+  state: RunState | (string & {});
+  /** Why it holds, and what ends that. */
+  reason?: string;
+  advice?: string;
   received: number;
   rejected: number;
   finished: number;
@@ -38,9 +63,30 @@ export interface ImportView {
   failed: number;
   expired: number;
   canceled: number;
+  /** Rows whose password is not in force, or not yet. */
+  notInEffect: number;
+  /** Rows a second lately, and seconds until the last one. */
+  rate?: number;
+  etaSeconds?: number;
   acceptedAt: string;
   expiresAt: string;
   finishedAt?: string;
+}
+
+/** A row whose password is not in force; without secrets. */
+export interface ImportReject {
+  row: number;
+  line: number;
+  userId?: string;
+  org?: string;
+  result?: string;
+  code?: string;
+  reason?: string;
+  message?: string;
+  /** What a person does about it. */
+  advice?: string;
+  /** The file's own columns. */
+  columns?: Record<string, string>;
 }
 
 /** An import whose rows are all stored or rejected. */
@@ -51,6 +97,14 @@ export interface SentImport {
   wait(options?: WaitOptions): Promise<ImportView | undefined>;
   /** The view whenever it has changed, until the import has ended. */
   progress(options?: { signal?: AbortSignal }): AsyncGenerator<ImportView>;
+  /** Let no further row begin; go on, also from a hold; give up what has not begun. Repeating is harmless. Error: `run_ended`. */
+  pause(): Promise<ImportView>;
+  resume(): Promise<ImportView>;
+  cancel(): Promise<ImportView>;
+  /** Opens the failed and expired rows of an import that is over again. Errors: `run_not_over`, `run_ended`, `secret_destroyed`. */
+  retry(): Promise<ImportView>;
+  /** Rows that are not in force so far, in file order. */
+  rejects(options?: { signal?: AbortSignal }): AsyncGenerator<ImportReject>;
 }
 
 /** Uploads of what can be read again. */
@@ -68,17 +122,14 @@ export async function sendImport(
   defaults: { org: string | undefined; timeoutMs: number },
 ): Promise<SentImport> {
   const idempotencyKey = checkKey(options.idempotencyKey ?? makeIdempotencyKey());
-  const { changeRequired = true, overwriteNewer = false, signal } = options;
-  const query = new URLSearchParams({
-    ...(!changeRequired && { noChangeRequired: 'true' }),
-    ...(overwriteNewer && { overwriteNewer: 'true' }),
-  });
+  const { signal } = options;
+  const query = queryOf(options);
   let broken = false;
   const request: Request = {
     method: 'POST',
     path: `/imports${query.size > 0 ? `?${query}` : ''}`,
     headers: {
-      'content-type': formatOf(source, options) === 'csv' ? 'text/csv' : 'application/x-ndjson',
+      'content-type': mediaTypes[formatOf(source, options) ?? 'any'],
       'idempotency-key': idempotencyKey,
       'x-zitadel-orgid': checkOrg(options.org ?? defaults.org),
     },
@@ -105,6 +156,10 @@ export async function sendImport(
       await pause(Math.min(pollMs, patience.until - now()), patience.signal);
     }
   }
+  async function tell(verb: string): Promise<ImportView> {
+    const patience = patienceOf({}, defaults.timeoutMs);
+    return viewOf(await http.ask({ method: 'POST', path: `/imports/${run.id}:${verb}` }, patience));
+  }
   /** A server that does not answer is waited for, but not for ever. */
   const within = ({ until, signal }: Patience) => ({ until: Math.min(until, now() + defaults.timeoutMs), signal });
 
@@ -116,6 +171,11 @@ export async function sendImport(
       return undefined;
     },
     progress: (how = {}) => progress(patienceOf(how, Number.POSITIVE_INFINITY)),
+    pause: () => tell('pause'),
+    resume: () => tell('resume'),
+    cancel: () => tell('cancel'),
+    retry: () => tell('retry'),
+    rejects: (how = {}) => readRejects(http, run.id, how.signal),
   };
 }
 
@@ -149,8 +209,65 @@ function canRepeat(source: ImportSource): boolean {
   return typeof source === 'string' || source instanceof Uint8Array || isFile(source);
 }
 
-function formatOf(source: ImportSource, { format }: ImportOptions): 'csv' | 'ndjson' {
-  return format ?? (isFile(source) && /\.(ndjson|jsonl|json)$/i.test(source.path) ? 'ndjson' : 'csv');
+const mediaTypes = {
+  csv: 'text/csv',
+  ndjson: 'application/x-ndjson',
+  json: 'application/json',
+  any: 'application/octet-stream',
+} as const;
+
+/** Undefined: the server looks for itself. */
+function formatOf(source: ImportSource, { format }: ImportOptions): 'csv' | 'ndjson' | 'json' | undefined {
+  if (format !== undefined || !isFile(source)) return format;
+  const [, ending = ''] = /\.(csv|ndjson|jsonl|json)$/i.exec(source.path) ?? [];
+  return ({ csv: 'csv', ndjson: 'ndjson', jsonl: 'ndjson', json: 'json' } as const)[ending.toLowerCase()];
+}
+
+function queryOf(options: ImportOptions): URLSearchParams {
+  const { changeRequired = true, overwriteNewer = false, asOf, notBefore, map = {}, dryRun } = options;
+  const query = new URLSearchParams({
+    ...(!changeRequired && { noChangeRequired: 'true' }),
+    ...(overwriteNewer && { overwriteNewer: 'true' }),
+    ...(dryRun && { dryRun: 'true' }),
+    ...(asOf !== undefined && { asOf: asOf === 'now' ? asOf : timeOf(asOf, 'asOf') }),
+    ...(notBefore && { notBefore: timeOf(notBefore, 'notBefore') }),
+  });
+  for (const name of ['duplicates', 'maxFailures', 'proofShare', 'rate', 'concurrency', 'expiresIn'] as const) {
+    if (options[name] !== undefined) query.set(name, String(options[name]));
+  }
+  for (const [ours, theirs] of Object.entries(map)) query.append('map', `${ours}:${theirs}`);
+  return query;
+}
+
+function timeOf(time: Date, field: string): string {
+  if (!(time instanceof Date) || Number.isNaN(time.getTime())) throw optionInvalid(field);
+  return time.toISOString();
+}
+
+/** One JSON object a line, as it comes. */
+async function* readRejects(http: Http, id: string, signal: AbortSignal | undefined): AsyncGenerator<ImportReject> {
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  signal?.addEventListener('abort', end);
+  if (signal?.aborted) end();
+  const headers = { accept: 'application/x-ndjson' };
+  try {
+    const { body } = await http.open({ method: 'GET', path: `/imports/${id}/rejects`, headers }, ending.signal);
+    const decoder = new TextDecoder();
+    let held = '';
+    for await (const chunk of body ?? []) {
+      const lines = (held + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n');
+      held = lines.pop() ?? '';
+      for (const line of lines) if (line !== '') yield JSON.parse(line) as ImportReject;
+    }
+    if (held !== '') throw new PassferryClientError('answer_unreadable');
+  } catch (thrown) {
+    if (signal?.aborted) throw new PassferryClientError('stopped');
+    throw thrown instanceof PassferryClientError ? thrown : new PassferryClientError('unreachable');
+  } finally {
+    signal?.removeEventListener('abort', end);
+    end();
+  }
 }
 
 async function* bytesOf(source: ImportSource, onBroken: () => void): AsyncGenerator<Uint8Array> {

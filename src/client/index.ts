@@ -15,7 +15,7 @@ export type { ListedPassword, SentItem, SentPasswords } from './batch.ts';
 export { type ClientReason, PassferryClientError } from './error.ts';
 export type { EventsOptions, Reset } from './events.ts';
 export type { ClientOptions } from './http.ts';
-export type { ImportOptions, ImportSource, ImportView, SentImport } from './import.ts';
+export type { ImportOptions, ImportReject, ImportSource, ImportView, SentImport } from './import.ts';
 export type { WaitOptions } from './patience.ts';
 export type { SentPassword, SetPassword } from './set.ts';
 

@@ -23,6 +23,7 @@ export const auditActions = [
   'import-resume',
   'import-cancel',
   'import-retry',
+  'reset',
 ] as const;
 export type AuditAction = (typeof auditActions)[number];
 

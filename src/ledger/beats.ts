@@ -19,6 +19,8 @@ export interface LaneFacts {
   inside: number;
   room: number;
   limit: number;
+  /** Abilities that not every backend has; absent: a worker of an older version. */
+  can?: string[];
   /** Since the backend answered well; absent: it has not yet. */
   lastOkMs?: number;
 }

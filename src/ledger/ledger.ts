@@ -266,7 +266,9 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         ? outcome.code === 'expired' || outcome.code === 'canceled'
           ? outcome.code
           : 'failed'
-        : outcome.result;
+        : outcome.result === 'link_sent'
+          ? 'linkSent'
+          : outcome.result;
       // A failed job can be retried for longer than its data key is kept without asking.
       if (isFailure(outcome) && failedSecretMs > 24 * 3_600_000 && data.dataKey !== '') {
         await keepDataKey(redis, keys, data.dataKey, failedSecretMs + 3_600_000);

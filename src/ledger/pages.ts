@@ -56,6 +56,8 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
         ],
       );
       if (kept === 'ended') throw new PassferryError('run_ended');
+      // The one before was lost on its way: what comes again finds it missing.
+      if (kept === 'gap') throw new PassferryError('accept_unknown', { scope: 'backend' });
       if (kept !== given.print) throw new PassferryError('idempotency_key_reused');
     },
 
@@ -118,13 +120,14 @@ if redis.call('HEXISTS', KEYS[2], 'mac') == 1 then return redis.call('HGET', KEY
 -- Its rows were counted when it was cancelled.
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'cancelled' or state == 'completed' then return 'ended' end
+local pages = tonumber(redis.call('HGET', KEYS[1], 'pages') or '0')
+if pages < tonumber(ARGV[9]) then return 'gap' end
 redis.call('HSET', KEYS[2], 'head', ARGV[1], 'clear', ARGV[2], 'mac', ARGV[4], 'print', ARGV[5], 'open', ARGV[7])
 redis.call('PEXPIRE', KEYS[2], ARGV[10])
 if tonumber(ARGV[7]) > 0 then redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[10]) end
 redis.call('SET', KEYS[4], ARGV[6], 'PX', ARGV[10])
 redis.call('HINCRBY', KEYS[1], 'accepted', ARGV[7])
 redis.call('HINCRBY', KEYS[1], 'rejected', ARGV[8])
-local pages = tonumber(redis.call('HGET', KEYS[1], 'pages') or '0')
 redis.call('HSET', KEYS[1], 'pages', text(math.max(pages, tonumber(ARGV[9]) + 1)))
 redis.call('ZADD', KEYS[5], 'NX', now_ms(), ARGV[11])
 return ARGV[5]

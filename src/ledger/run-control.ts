@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis';
 import { PassferryError } from '../errors.ts';
 import type { Keys } from '../keys.ts';
-import { type HoldReason, holdReasons, type RunOptions, type RunState, type RunView, rowCounts } from '../run.ts';
+import { type HoldReason, holdReasons, type RunLimit, type RunOptions, type RunState, type RunView, rowCounts } from '../run.ts';
 import type { JobKey } from '../signature.ts';
 import { evaluate, redisError } from './evaluate.ts';
 import { prelude } from './lua.ts';
+import { forecastOf } from './run-forecast.ts';
 import { runSteps } from './run-steps.ts';
 import { signRun } from './tell.ts';
 
@@ -20,25 +21,27 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
   return {
     /** Opens a run or goes on with it. Error: `idempotency_key_reused` when something else is asked of it. */
     async open(run: { id: string; caller: string; org: string; expiresInMs: number; options: RunOptions }) {
+      // A dry run is forgotten when its time is over.
+      const keptMs = run.options.dryRun ? 0 : retentionMs + dayMs;
       const reply = (await evaluate(
         redis,
         openRun,
         [keys.run(run.id), keys.orgRuns(run.org)],
         [
-          ...[run.id, run.caller, run.org, run.expiresInMs, retentionMs, JSON.stringify(run.options)],
+          ...[run.id, run.caller, run.org, run.expiresInMs, keptMs, JSON.stringify(run.options)],
           ...[signRun(jobKey, run.id, run.org), run.options.maxFailures ?? ''],
         ],
       )) as string[];
       if (reply[0] === 'mismatch') throw new PassferryError('idempotency_key_reused');
       const [kind, state, acceptedAt, expiresAt] = reply as [string, string, string, string];
-      const ttlMs = run.expiresInMs + retentionMs + dayMs;
+      const ttlMs = run.expiresInMs + keptMs;
       return { isNew: kind === 'new', state, acceptedAt: Number(acceptedAt), expiresAt: Number(expiresAt), ttlMs };
     },
 
     /** The whole input is stored, in so many pages; what it was, as digests. Error: `idempotency_key_reused` when more of it is stored. */
-    async closeInput(id: string, pages: number, digests: { content?: string; mac?: string } = {}): Promise<void> {
+    async closeInput(id: string, pages: number, digests: { content?: string; mac?: string; bytes?: number } = {}): Promise<void> {
       const closed = await evaluate(redis, closeInput, stepKeys(id), [
-        ...[digests.content ?? '', digests.mac ?? '', pages],
+        ...[digests.content ?? '', digests.mac ?? '', pages, digests.bytes ?? ''],
       ]);
       if (closed === 'mismatch') throw new PassferryError('idempotency_key_reused');
     },
@@ -59,9 +62,9 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
       await evaluate(redis, settleRun, stepKeys(id), []);
     },
 
-    /** By itself, with a reason; only a running one. */
-    async hold(id: string, reason: HoldReason): Promise<void> {
-      await evaluate(redis, holdRun, [keys.run(id)], [reason]);
+    /** By itself, with a reason; only a running one, and not for what a person has overruled. True: it holds. */
+    async hold(id: string, reason: HoldReason): Promise<boolean> {
+      return (await evaluate(redis, holdRun, [keys.run(id)], [reason])) === 1;
     },
 
     /** Ends the hold if it still has this reason. */
@@ -113,6 +116,8 @@ function toView(f: Record<string, string>): RunView {
   const reason = state === 'holding' && f.reason && f.reason in holdReasons ? (f.reason as HoldReason) : undefined;
   const rate = state === 'running' || state === 'receiving' ? Number(f.rate ?? 0) : 0;
   const left = count('accepted') - count('finished');
+  const options = JSON.parse(f.options ?? '{}') as RunOptions;
+  const proofs = count('proofWorks') + count('proofFails') + count('proofUnknown');
   return {
     id: f.id as string,
     org: f.org as string,
@@ -125,10 +130,17 @@ function toView(f: Record<string, string>): RunView {
     finished: count('finished'),
     inflight: Math.max(0, count('inflight')),
     ...counts,
-    notInEffect: count('accepted') + count('rejected') - counts.set - counts.unchanged,
+    notInEffect: count('accepted') + count('rejected') - counts.set - counts.unchanged - counts.linkSent - count('wouldSet'),
+    ...(f.sessionsEnded !== undefined && { sessionsEnded: count('sessionsEnded') }),
+    ...(f.sessionsKept !== undefined && { sessionsKept: count('sessionsKept') }),
+    ...(options.dryRun && { wouldSet: count('wouldSet'), forecast: forecastOf(f, options) }),
+    ...(proofs > 0 && {
+      proof: { works: count('proofWorks'), fails: count('proofFails'), unknown: count('proofUnknown') },
+    }),
+    ...(state === 'running' && f.limitedBy !== undefined && { limitedBy: f.limitedBy as RunLimit }),
     ...(rate > 0 && { rate: Math.round(rate * 10) / 10 }),
     ...(rate > 0 && f.input === 'closed' && { etaSeconds: Math.ceil(left / rate) }),
-    options: JSON.parse(f.options ?? '{}') as RunOptions,
+    options,
     ...(f.content && { digest: f.content }),
     acceptedAt: time('acceptedAt'),
     expiresAt: time('expiresAt'),
@@ -136,7 +148,7 @@ function toView(f: Record<string, string>): RunView {
   };
 }
 
-/** KEYS run, runs of the organization · ARGV runId, caller, org, expiresInMs, retentionMs, options, mac of its organization, maxFailures → {new|same, state, acceptedAt, expiresAt} | {mismatch} */
+/** KEYS run, runs of the organization · ARGV runId, caller, org, expiresInMs, keptMs after that, options, mac of its organization, maxFailures → {new|same, state, acceptedAt, expiresAt} | {mismatch} */
 const openRun = `${prelude}
 local now = now_ms()
 local f = redis.call('HMGET', KEYS[1], 'state', 'acceptedAt', 'expiresAt', 'options')
@@ -149,7 +161,7 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'caller', ARGV[2], 'org', ARGV[3], 's
   'acceptedAt', text(now), 'expiresAt', expires, 'options', ARGV[6], 'orgMac', ARGV[7], 'accepted', '0', 'rejected', '0',
   'finished', '0', 'inflight', '0', 'feedPage', '0', 'pages', '0', 'fed', '0')
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'maxFailures', ARGV[8]) end
-local ttl = tonumber(ARGV[4]) + tonumber(ARGV[5]) + 86400000
+local ttl = tonumber(ARGV[4]) + tonumber(ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ttl)
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], 0, now - 3888000000)
@@ -157,12 +169,12 @@ redis.call('PEXPIRE', KEYS[2], 3888000000)
 return {'new', 'running', text(now), expires}
 `;
 
-/** KEYS run, events, active runs · ARGV digest of the content, its mac, pages */
+/** KEYS run, events, active runs · ARGV digest of the content, mac of the input, pages, bytes of the input */
 const closeInput = `${prelude}${runSteps}
 -- The same beginning, and then the file ends: it is another one.
 if tonumber(redis.call('HGET', KEYS[1], 'pages') or '0') > tonumber(ARGV[3]) then return 'mismatch' end
 if redis.call('HGET', KEYS[1], 'input') ~= 'open' then return 0 end
-redis.call('HSET', KEYS[1], 'input', 'closed', 'content', ARGV[1], 'contentMac', ARGV[2])
+redis.call('HSET', KEYS[1], 'input', 'closed', 'content', ARGV[1], 'contentMac', ARGV[2], 'inputBytes', ARGV[4])
 run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())
 return 1
 `;
@@ -180,8 +192,13 @@ if order == 'pause' then
   if state ~= 'paused' then redis.call('HSET', KEYS[1], 'state', 'pausing') end
 elseif order == 'resume' then
   redis.call('HSET', KEYS[1], 'state', 'running', 'failuresForgiven', redis.call('HGET', KEYS[1], 'failed') or '0')
-  if state == 'holding' then redis.call('HSET', KEYS[1], 'overruled', redis.call('HGET', KEYS[1], 'reason') or '') end
+  if state == 'holding' then
+    local o = redis.call('HMGET', KEYS[1], 'overruled', 'reason')
+    redis.call('HSET', KEYS[1], 'overruled', (o[1] or '') .. ' ' .. (o[2] or '') .. ' ')
+  end
   redis.call('HDEL', KEYS[1], 'reason', 'heldAt')
+  -- Rows that stood in the queue have left it, but for a few: the feeder counts them anew.
+  redis.call('HSET', KEYS[1], 'refeed', '1')
 else
   redis.call('HSET', KEYS[1], 'state', 'cancelling', 'endAs', order == 'expire' and 'expired' or 'canceled')
 end
@@ -195,7 +212,8 @@ return run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())
 
 /** KEYS run · ARGV reason */
 const holdRun = `${prelude}
-if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
+local f = redis.call('HMGET', KEYS[1], 'state', 'overruled')
+if f[1] ~= 'running' or string.find(f[2] or '', ' ' .. ARGV[1] .. ' ', 1, true) then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'holding', 'reason', ARGV[1], 'heldAt', text(now_ms()))
 return 1
 `;

@@ -18,21 +18,27 @@ import { defaultOrgLimit, type OrgLimit } from '../ledger/load.ts';
 import { createPages } from '../ledger/pages.ts';
 import { createHeldJobs } from '../ledger/quarantine.ts';
 import { createRunControl } from '../ledger/run-control.ts';
+import { noteDataKey } from '../ledger/run-evidence.ts';
+import { createRunRetry } from '../ledger/run-retry.ts';
 import { createOutgoingCheck, type OutgoingCheck } from '../outgoing.ts';
 import type { RunOptions } from '../run.ts';
-import { createSealer, type KeyPairs, makeRunKey } from '../seal.ts';
+import { createSealer, type KeyPairs, makeRunKey, runKeyUntil } from '../seal.ts';
 import { Secret } from '../secret.ts';
 import { acceptedKeys, type JobKey, jobParts, sign } from '../signature.ts';
 import { trace } from '../trace.ts';
 import { createCancelDesk } from './cancel.ts';
 import { createEventHub } from './event-hub.ts';
+import { createEvidence } from './evidence.ts';
 import { createWaiters } from './events.ts';
 import { fingerprint, keyDigest } from './fingerprint.ts';
+import { createInputMac } from './import/input-mac.ts';
 import { createPageWriter } from './import/page-writer.ts';
 import { createEventOf } from './job-event.ts';
 import { createRecent, madeFingerprint, makeKeyFor, namesRequest } from './made-key.ts';
 import { createQuarantineDesk } from './quarantine.ts';
 import { createRetry } from './retry.ts';
+import { createAbilities } from './resets/abilities.ts';
+import { createHandouts } from './resets/handout.ts';
 import { createRunDesk } from './runs.ts';
 import { createStatus } from './status.ts';
 import { createUserList } from './user-jobs.ts';
@@ -85,6 +91,9 @@ export interface Repeats {
 }
 
 export type Producer = ReturnType<typeof createProducer>;
+
+/** So long a dry run lives, ms. */
+const dryRunMs = 24 * 3_600_000;
 
 /** When a caller does not say: nobody waits for it. */
 export const asyncExpiryMs = 24 * 3_600_000;
@@ -265,13 +274,23 @@ export function createProducer(options: ProducerOptions) {
 
   /** Opens a run or goes on with it, and takes its rows. Errors: `idempotency_key_reused`, `ledger_not_ready`, `run_ended`. */
   async function openRun(run: { id: string; caller: string; org: string; expiresInMs: number; options: RunOptions }) {
-    const { acceptedAt: runAt, expiresAt, ttlMs } = await runs.open(run);
+    const expiresInMs = run.options.dryRun ? Math.min(run.expiresInMs, dryRunMs) : run.expiresInMs;
+    const { acceptedAt: runAt, expiresAt, ttlMs } = await runs.open({ ...run, expiresInMs });
     const { id, caller, org } = run;
     return createPageWriter({
       pages,
       jobKey,
-      place: { run: id, caller, org, runAt, expiresAt, ttlMs, overwriteNewer: run.options.overwriteNewer },
-      newKey: () => makeRunKey(options.publicKeys, jobKey, dataKeys, expiresAt),
+      place: {
+        ...{ run: id, caller, org, runAt, expiresAt, ttlMs, overwriteNewer: run.options.overwriteNewer },
+        ...(run.options.reset && { reset: resetOf(run.options.reset) }),
+        ...(run.options.dryRun && { dryRun: true }),
+        ...(run.options.proofShare !== undefined && { proofShare: run.options.proofShare }),
+      },
+      newKey: async () => {
+        const key = await makeRunKey(options.publicKeys, jobKey, dataKeys, expiresAt);
+        await noteDataKey(redis, keys, id, key.id, runKeyUntil(expiresAt));
+        return key;
+      },
       prints: fingerprintKey,
       retentionMs: options.retentionMs,
     });
@@ -290,7 +309,13 @@ export function createProducer(options: ProducerOptions) {
     /** The records of what was asked for, and their reader. */
     audit,
     audited: createAuditReader({ redis, keys, jobKey }),
-    runs: { ...runs, ...desk },
+    runs: { ...runs, ...desk, ...createRunRetry(redis, keys, jobKey, pages) },
+    /** Can the backend of this organization do this? */
+    can: createAbilities(redis, keys, jobKey),
+    handout: createHandouts(redis, keys, jobKey, pages),
+    evidence: createEvidence(redis, keys, jobKey),
+    /** Takes an input into account while it arrives. */
+    inputMac: () => createInputMac(today()),
     holds: createHolds(redis, keys, jobKey),
     webhooks: createWebhookDesk({
       redis,
@@ -332,6 +357,11 @@ export function createProducer(options: ProducerOptions) {
       redis.disconnect();
     },
   };
+}
+
+/** What its workers have to know of a reset. */
+function resetOf({ mode, endSessions }: NonNullable<RunOptions['reset']>) {
+  return { mode, ...(endSessions && { endSessions }) };
 }
 
 /** Any error while storing means "unknown", not "no": in every case tried the job was stored (F16). */

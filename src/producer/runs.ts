@@ -3,14 +3,16 @@ import { PassferryError } from '../errors.ts';
 import { rowJobId } from '../ids.ts';
 import { failure, type JobView, type Outcome } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import { createFoundUsers } from '../ledger/found-users.ts';
 import { endAt, type Pages } from '../ledger/pages.ts';
 import { rowEnd } from '../ledger/row-end.ts';
 import type { RunControl } from '../ledger/run-control.ts';
 import { type Page, type PageRow, pageOf, pageRows, placeOf } from '../page.ts';
-import { factsOf, inEffect, isResult } from '../row-outcome.ts';
+import { asAsked, factsOf, inEffect, isResult, wouldSet } from '../row-outcome.ts';
 import type { RunView } from '../run.ts';
 import type { JobKey } from '../signature.ts';
 import { importReasons } from './import/reasons.ts';
+import { rowAdvice } from './import/row-advice.ts';
 
 /** A row of a run as whoever may see the run sees it: never its secret. */
 export interface RowView {
@@ -26,6 +28,8 @@ export interface RowView {
   code?: string;
   reason?: string;
   message?: string;
+  /** What a person does about it. */
+  advice?: string;
   /** The column that is wrong. */
   field?: string;
   inEffect: boolean;
@@ -36,24 +40,29 @@ export interface RowView {
 const resultTexts: Record<string, string> = {
   superseded: 'A newer password for this user was set first.',
   stale: 'The user changed the password after this was accepted.',
+  link_sent: 'The backend took the order to mail a reset link; no password was set.',
 };
 
 /** Reading the rows of runs, whatever has become of them. */
 export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: Pages, runs: RunControl) {
+  const found = createFoundUsers(redis, keys, jobKey);
+
   async function toView(run: RunView, page: Page, place: number, ends: Buffer): Promise<RowView> {
     const row = page.head.page * pageRows + place + 1;
     const stored = page.rows[place] as PageRow;
     const end = stored.refused ?? (await endOf(run, row, endAt(ends, place)));
+    const user = stored.user ?? (stored.find && (await found.read({ run: run.id, row })));
     const about = {
       row,
       line: stored.line,
       ...(stored.byte !== undefined && { byte: stored.byte }),
-      ...(stored.user !== undefined && { userId: stored.user }),
+      ...(user !== undefined && { userId: user }),
       ...(stored.refused === undefined && { org: stored.org ?? page.head.org, job: rowJobId(run.id, row) }),
       ...(stored.field !== undefined && { field: stored.field }),
-      ...(stored.columns && { columns: stored.columns }),
+      ...columnsOf(run, stored),
     };
     if (end === undefined) return { ...about, done: false, inEffect: false };
+    if (end === wouldSet) return { ...about, done: true, result: end, inEffect: false };
     if (isResult(end)) {
       const message = resultTexts[end];
       return {
@@ -62,10 +71,11 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
         result: end,
         reason: end,
         ...(message && { message }),
+        ...adviceFor(end),
         inEffect: inEffect.has(end),
       };
     }
-    return { ...about, done: true, ...factsOf(end, importReasons), inEffect: false };
+    return { ...about, done: true, ...factsOf(end, importReasons), ...adviceFor(end), inEffect: false };
   }
 
   /** Rows that never began end as their run does. */
@@ -91,7 +101,7 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
         if (!read) continue;
         for (let place = 0; place < read.page.rows.length; place++) {
           const view = await toView(run, read.page, place, read.ends);
-          if (view.done && !view.inEffect) yield view;
+          if (view.done && view.result !== wouldSet && !asAsked.has(view.result ?? '')) yield view;
         }
       }
     },
@@ -100,7 +110,8 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
     async asJob(jobId: string): Promise<JobView | undefined> {
       const [, id, number] = /^(r0-[0-9a-z]{26})-(\d{1,9})$/.exec(jobId) ?? [];
       const run = id === undefined ? undefined : await runs.view(id);
-      if (!run || number === undefined) return undefined;
+      // A dry run asks for nothing: its rows are no jobs.
+      if (!run || run.options.dryRun || number === undefined) return undefined;
       const row = Number(number);
       const read = await pages.read(run.id, pageOf(row));
       const stored = read?.page.rows[placeOf(row)];
@@ -111,7 +122,7 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
         id: jobId,
         state: view.done ? (view.code ? 'failed' : 'completed') : 'waiting',
         done: view.done,
-        user: stored.user as string,
+        user: view.userId ?? '',
         org: view.org as string,
         ...{ run: run.id, row },
         acceptedAt: new Date(read.page.head.acceptedAt).toISOString(),
@@ -121,6 +132,22 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
       };
     },
   };
+}
+
+function adviceFor(reason: string): { advice?: string } {
+  const advice = rowAdvice(reason);
+  return advice === undefined ? {} : { advice };
+}
+
+/** As the row stands in the file: what its user and organization say already is not stored twice. */
+function columnsOf({ options: { map = {} } }: RunView, { user, find, org, columns }: PageRow) {
+  const name = user ?? (find && ('email' in find ? find.email : find.userName));
+  const all = {
+    ...(map.userId !== undefined && name !== undefined && { [map.userId]: name }),
+    ...(map.orgId !== undefined && org !== undefined && { [map.orgId]: org }),
+    ...columns,
+  };
+  return Object.keys(all).length > 0 ? { columns: all } : {};
 }
 
 function outcomeOf(view: RowView): Outcome | undefined {

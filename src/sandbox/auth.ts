@@ -9,7 +9,7 @@ export interface TokenGrant {
   roles: { instance?: string[]; orgs?: Record<string, string[]> };
 }
 
-export type Permission = 'user.write' | 'user.read';
+export type Permission = 'user.write' | 'user.read' | 'policy.read';
 
 export interface Caller {
   userId: string;
@@ -22,6 +22,7 @@ const writers = ['IAM_OWNER', 'IAM_USER_MANAGER', 'ORG_OWNER', 'ORG_USER_MANAGER
 const granting: Record<Permission, string[]> = {
   'user.write': writers,
   'user.read': [...writers, 'IAM_OWNER_VIEWER', 'ORG_OWNER_VIEWER'],
+  'policy.read': ['IAM_OWNER', 'IAM_OWNER_VIEWER', 'ORG_OWNER', 'ORG_OWNER_VIEWER'],
 };
 
 /** Header, token, organization: in the order of the real thing. */

@@ -6,6 +6,7 @@ import type { Caller, TokenGrant } from './auth.ts';
 import { authenticate } from './auth.ts';
 import type { Faults } from './faults.ts';
 import { checkFields } from './field-rules.ts';
+import type { Mail } from './reset-calls.ts';
 import type { Store } from './state.ts';
 import { bareError, refusal } from './zitadel-errors.ts';
 
@@ -24,8 +25,14 @@ export interface World {
   tokens: Record<string, TokenGrant>;
   faults: Faults;
   calls: RecordedCall[];
+  /** Mails with reset links, the oldest first. */
+  mails: Mail[];
+  /** Open sessions: id → user. */
+  sessions: Map<string, string>;
   hashCosts: { min: number; max: number };
   bcryptCost: number;
+  /** Organizations that send no mail about a changed password. */
+  silentOrgs: ReadonlySet<string>;
   /** Runs later unless the sandbox closes first. */
   later(ms: number, work: () => void): void;
 }

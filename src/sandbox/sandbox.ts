@@ -6,9 +6,11 @@ import { createFaults } from './faults.ts';
 import { managementCalls } from './management-calls.ts';
 import type { Policy } from './passwords.ts';
 import { verifyPassword } from './passwords.ts';
+import { type Mail, resetCalls } from './reset-calls.ts';
 import { restListener } from './rest.ts';
 import { rpcListener } from './rpc.ts';
 import { sessionCalls } from './session-calls.ts';
+import { notificationCalls, settingsCalls } from './settings-calls.ts';
 import type { SandboxUser, UserSeed } from './state.ts';
 import { createStore } from './state.ts';
 import { userCalls } from './user-calls.ts';
@@ -33,6 +35,8 @@ export interface SandboxOptions {
   policy?: Partial<Policy>;
   /** Policies of single organizations. */
   policies?: Record<string, Partial<Policy>>;
+  /** Organizations that send no mail about a changed password. Default none. */
+  silentOrgs?: string[];
   /** Accepted cost of imported bcrypt hashes. Default 10 to 16. */
   hashCosts?: { min: number; max: number };
   /** Seed of the random behind `rate` of faults. Default 1. */
@@ -53,6 +57,10 @@ export interface Sandbox {
   faults: Pick<Faults, 'add' | 'clear'>;
   /** Every call that arrived, the oldest first. */
   calls: readonly RecordedCall[];
+  /** Mails with reset links that would have been sent, the oldest first. */
+  mails: readonly Mail[];
+  /** Open sessions: id → user. */
+  sessions: ReadonlyMap<string, string>;
 }
 
 /** Starts a stand-in for ZITADEL: REST, Connect, gRPC and gRPC-Web on one port without TLS. */
@@ -75,8 +83,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     store,
     faults,
     bcryptCost,
+    silentOrgs: new Set(options.silentOrgs),
     tokens: options.tokens,
     calls: [],
+    mails: [],
+    sessions: new Map(),
     hashCosts: options.hashCosts ?? { min: 10, max: 16 },
     later(ms, work) {
       const timer = setTimeout(() => {
@@ -88,8 +99,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   };
 
   // v1 is no Connect service in ZITADEL, so it is none here
-  const v1 = rpcListener(world, managementCalls, false, restListener(world));
-  const v2 = rpcListener(world, [...userCalls, ...sessionCalls], true, v1);
+  const v1 = rpcListener(world, [...managementCalls, ...notificationCalls], false, restListener(world));
+  const v2 = rpcListener(world, [...userCalls, ...sessionCalls, ...resetCalls, ...settingsCalls], true, v1);
   const server = await listen({ host, port: options.port ?? 0 }, v2);
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${server.port}`,
@@ -102,6 +113,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     },
     faults: { add: faults.add, clear: faults.clear },
     calls: world.calls,
+    mails: world.mails,
+    sessions: world.sessions,
     async close() {
       for (const timer of timers) clearTimeout(timer);
       await server.close();

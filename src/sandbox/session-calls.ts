@@ -7,7 +7,7 @@ import type { SandboxUser } from './state.ts';
 import { checkCurrentPassword } from './user-calls.ts';
 import { refusal } from './zitadel-errors.ts';
 
-/** Sessions: the only true proof that a password works. Sessions themselves are not kept. */
+/** Sessions: the only true proof that a password works. */
 export const sessionCalls: CallSpec[] = [
   defineCall({
     name: 'CreateSession',
@@ -16,11 +16,13 @@ export const sessionCalls: CallSpec[] = [
       const search = request.checks?.user?.search;
       return search?.case === 'userId' ? search.value : undefined;
     },
-    async run(world, _caller, request) {
-      await check(world, request.checks);
+    async run(world, _caller, request, dry) {
+      const user = await check(world, request.checks);
+      const sessionId = `s-${randomBytes(9).toString('hex')}`;
+      if (user && !dry) world.sessions.set(sessionId, user.id);
       return {
         details: sessionDetails(world),
-        sessionId: `s-${randomBytes(9).toString('hex')}`,
+        sessionId,
         sessionToken: randomBytes(24).toString('base64url'),
       };
     },
@@ -29,16 +31,20 @@ export const sessionCalls: CallSpec[] = [
     name: 'DeleteSession',
     method: SessionService.method.deleteSession,
     userOf: () => undefined,
-    run: async (world) => ({ details: sessionDetails(world) }),
+    run: async (world, _caller, { sessionId }, dry) => {
+      if (!dry) world.sessions.delete(sessionId);
+      return { details: sessionDetails(world) };
+    },
   }),
 ];
 
-async function check(world: World, checks: Checks | undefined): Promise<void> {
+async function check(world: World, checks: Checks | undefined): Promise<SandboxUser | undefined> {
   const user = checks?.user && findUser(world, checks.user);
   if (user && user.state !== 'active' && user.state !== 'initial') throw refusal('SESSION-Gj4ko');
-  if (!checks?.password) return;
+  if (!checks?.password) return user;
   if (!user || user.machine || user.state === 'initial') throw refusal('COMMAND-3n77z');
   await checkCurrentPassword(user, checks.password.password);
+  return user;
 }
 
 function findUser(world: World, { search }: CheckUser): SandboxUser {

@@ -64,11 +64,8 @@ export const userCalls: CallSpec[] = [
       const read = world.store.read(request.userId);
       if (!read) throw refusal('QUERY-Dfbg2');
       if (caller.userId !== read.user.id) requirePermission(caller, read.user.org, 'user.read', 'AUTH-AWfge');
-      const details = {
-        ...detailsOf(read.user, { sequence: read.sequence, at: read.changeDate }),
-        creationDate: stamp(read.user.createdAt),
-      };
-      return { details, user: { ...userFields(read.user), details, type: typeOf(read) } };
+      const details = readDetails(read);
+      return { details, user: userOf(read) };
     },
   }),
 ];
@@ -134,8 +131,17 @@ export async function checkCurrentPassword(user: SandboxUser, password: string):
   if (!right) throw wrongPassword(user.failedAttempts);
 }
 
+function readDetails({ user, sequence, changeDate }: ReadUser) {
+  return { ...detailsOf(user, { sequence, at: changeDate }), creationDate: stamp(user.createdAt) };
+}
+
+/** A user as the reading calls show it. */
+export function userOf(read: ReadUser) {
+  return { ...userFields(read.user), details: readDetails(read), type: typeOf(read) };
+}
+
 /** Calls that change leave `creationDate` out. */
-function detailsOf(user: SandboxUser, change: Pick<PasswordChange, 'at' | 'sequence'>) {
+export function detailsOf(user: SandboxUser, change: Pick<PasswordChange, 'at' | 'sequence'>) {
   return { sequence: BigInt(change.sequence), changeDate: stamp(change.at), resourceOwner: user.org };
 }
 

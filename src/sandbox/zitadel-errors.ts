@@ -19,6 +19,8 @@ const refusals = {
   'COMMAND-M9dse': [Code.FailedPrecondition, 'User is not yet initialized'],
   'COMMAND-ugjs0upun6': [Code.NotFound, 'User could not be found'],
   'COMMAND-3n77z': [Code.FailedPrecondition, 'User could not be found'],
+  'COMMAND-SAF4f': [Code.NotFound, 'User could not be found'],
+  'COMMAND-Sfe4g': [Code.FailedPrecondition, 'User is not yet initialized'],
   'QUERY-Dfbg2': [Code.NotFound, 'User could not be found'],
   'SESSION-Gj4ko': [Code.FailedPrecondition, 'User is not active'],
   'COMMAND-JLK35': [Code.FailedPrecondition, 'User is locked'],

@@ -6,28 +6,27 @@ import { queueNames } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { evaluate } from '../ledger/evaluate.ts';
 import { prelude } from '../ledger/lua.ts';
-import { endAt, type Pages } from '../ledger/pages.ts';
+import type { Pages } from '../ledger/pages.ts';
 import type { RunControl } from '../ledger/run-control.ts';
 import { turns } from '../ledger/turns.ts';
 import type { Log } from '../log.ts';
 import { pageRows } from '../page.ts';
-import { unpackRow } from '../row-outcome.ts';
-import { type RunOptions, rowCounts } from '../run.ts';
+import type { RunOptions } from '../run.ts';
 import type { JobKey } from '../signature.ts';
+import { firstOpenPage, openRows } from './open-rows.ts';
 import { rowJob } from './rows.ts';
+import type { RunHolds } from './run-holds.ts';
+import { createRunPace, type RunPace } from './run-pace.ts';
 
-/** Rows of all runs together that are in the queue or at work. */
-const windowRows = 2_000;
 const everyMs = 250;
+/** Put into the queue together: fewer answers of Redis to wait for. */
+const pagesAtOnce = 4;
 /** Whoever feeds holds the lease this much longer than a round. */
 const leaseMs = 5_000;
 /** Nothing ended for so long: the queue may have lost rows, so a run is fed again from its first open page. */
 const lostMs = 60_000;
-/** The rate is what ended in so long. */
-const rateMs = 5_000;
-
-/** What may keep all runs from being fed, and lets them go on by itself. */
-export type FeedStop = () => Promise<'redis_memory' | undefined>;
+/** Rounds go on this fast while a run may have only a few rows in the queue. */
+const pacedMs = 25;
 
 /**
  * Feeds pages of runs to the queue: one of all workers at a time, run by run in turn, no more at once than a window. Rows that have
@@ -40,15 +39,22 @@ export function startFeeder(options: {
   pages: Pages;
   runs: RunControl;
   log: Log;
-  /** Before the first row of a run is fed: may it be? Holds the run itself when not. */
-  mayBegin?: (run: string) => Promise<boolean>;
+  /** What runs hold for by themselves. Default: nothing. */
+  holds?: RunHolds;
+  /** How fast they may go. Default: as their options say. */
+  pace?: RunPace;
+  /** Rows of all runs together that are in the queue or at work. Default 2,000. */
+  windowRows?: number;
 }) {
-  const { redis, keys, jobKey, pages, runs, log } = options;
+  const { redis, keys, jobKey, pages, runs, log, windowRows = 2_000 } = options;
+  const pace = options.pace ?? createRunPace({ redis, keys });
   const token = randomUUID();
   const queue = new Queue(queueNames.rows, { connection: redis, prefix: keys.bullPrefix, skipVersionCheck: true });
   queue.on('error', () => {});
   const begun = new Set<string>();
   let stopped = false;
+  let paced = false;
+  let rounds = 0;
   let working: Promise<void> | undefined;
 
   async function round(): Promise<void> {
@@ -56,8 +62,11 @@ export function startFeeder(options: {
       number,
       string[],
     ];
+    paced = false;
     if (mine !== 1) return;
-    for (const run of active) {
+    // What several share does not always go to the same one.
+    const first = rounds++ % Math.max(1, active.length);
+    for (const run of [...active.slice(first), ...active.slice(0, first)]) {
       if (stopped) return;
       await feed(run, Math.max(pageRows, Math.floor(windowRows / active.length))).catch((err) =>
         log.warn({ err, run }, 'a run could not be fed; it is tried again'),
@@ -73,46 +82,52 @@ export function startFeeder(options: {
       return;
     }
     const now = await redisNow(redis);
-    if (now > count('expiresAt')) return void (await runs.order(run, 'expire').catch(() => {}));
+    if (now > count('expiresAt')) await runs.order(run, 'expire').catch(() => {});
+    if (options.holds && !(await options.holds.mayFeed(run, f))) return;
     if (f.state !== 'running') return void (await evaluateStep(run));
-    await measure(run, f, now);
+    await pace.measure(run, f, now);
     const { notBefore = 0 } = JSON.parse(f.options ?? '{}') as RunOptions;
     if (now < notBefore) return;
     if (!begun.has(run)) {
-      if (options.mayBegin && count('finished') === 0 && !(await options.mayBegin(run))) return;
+      if (options.holds && count('finished') === 0 && !(await options.holds.mayBegin(run))) return;
       begun.add(run);
     }
     let page = count('feedPage');
     let open = count('fed') - count('finished');
-    const lost = open > 0 && count('inflight') === 0 && now - count('movedAt') > lostMs;
-    if (lost) log.warn({ run, open }, 'rows that were fed do not end; they are fed again');
+    let after = count('feedRow');
+    const lost = open > 0 && now - count('movedAt') > lostMs;
+    if (lost && count('inflight') === 0) log.warn({ run, open }, 'rows that were fed do not end; they are fed again');
     // Rows left the queue while the run stood still, or whoever fed before may have been killed at it.
     if (lost || f.refeed !== undefined || f.feeder !== token) {
-      page = Number(await evaluate(redis, feedAgain, [keys.run(run)], [token, now]));
+      page = await firstOpenPage(redis, keys, run, count('pages'));
       open = 0;
+      after = 0;
+      await evaluate(redis, feedAgain, [keys.run(run)], [page, token, now]);
+    }
+    const most = await pace.room(run, f, open);
+    if (most !== undefined) {
+      paced = true;
+      if (page < count('pages')) await feedSome(run, f.org as string, page, after, Math.min(most, window - open));
+      return;
     }
     while (page < count('pages') && !stopped) {
-      const rows = await openRows(run, page);
-      if (rows === undefined) return;
-      if (rows.length > 0 && open > 0 && open + rows.length > window) return;
-      await add(run, f.org as string, page, rows);
+      const room = Math.min(pagesAtOnce, Math.ceil((window - open) / pageRows), count('pages') - page);
+      const looked = await Promise.all(
+        Array.from({ length: Math.max(1, room) }, (_, i) => openRows(pages, jobKey, run, page + i)),
+      );
+      const rows: number[] = [];
+      let next = page;
+      for (const found of looked) {
+        const all = open + rows.length;
+        if (found === undefined || (found.length > 0 && all > 0 && all + found.length > window)) break;
+        rows.push(...found);
+        next++;
+      }
+      if (next === page) return;
+      await add(run, f.org as string, next - 1, rows);
       open += rows.length;
-      page++;
+      page = next;
     }
-  }
-
-  /** Rows of a page that have not ended; undefined: the page is not stored yet. */
-  async function openRows(run: string, page: number): Promise<number[] | undefined> {
-    const ends = await pages.ends(run, page);
-    if (ends.length === 0) return undefined;
-    const rows: number[] = [];
-    for (let place = 0; endAt(ends, place).length > 0; place++) {
-      const row = page * pageRows + place + 1;
-      const end = unpackRow(jobKey, run, row, endAt(ends, place));
-      // One that was forged is open: whoever takes it looks again.
-      if (end === undefined || end === 'forged') rows.push(row);
-    }
-    return rows;
   }
 
   async function add(run: string, org: string, page: number, rows: number[]): Promise<void> {
@@ -127,34 +142,32 @@ export function startFeeder(options: {
       data: rowJob,
       opts: { ...rowOptions, jobId: rowJobId(run, row), priority: Number(turnsOfRows[i]) },
     }));
-    if (jobs.length > 0) await queue.addBulk(jobs);
-    await evaluate(redis, fedPage, [keys.run(run)], [page, rows.length, token]);
+    const chunks: (typeof jobs)[] = [];
+    for (let from = 0; from < jobs.length; from += pageRows) chunks.push(jobs.slice(from, from + pageRows));
+    await Promise.all(chunks.map((chunk) => queue.addBulk(chunk)));
+    await evaluate(redis, fedPage, [keys.run(run)], [page, rows.length, token, rows.at(-1) ?? '']);
   }
 
   const evaluateStep = (run: string) => runs.settle(run);
 
-  /** Rows a second, for whoever looks; and when something moved last. */
-  async function measure(run: string, f: Record<string, string>, now: number): Promise<void> {
-    const finished = rowCounts.reduce((sum, name) => sum + Number(f[name] ?? 0), 0);
-    const since = now - Number(f.rateAt ?? 0);
-    if (f.rateAt !== undefined && since < rateMs) return;
-    const moved = finished - Number(f.rateFinished ?? 0);
-    const rate = f.rateAt === undefined ? 0 : (moved * 1_000) / since;
-    await redis.hset(keys.run(run), {
-      rateAt: now,
-      rateFinished: finished,
-      rate: rate.toFixed(2),
-      ...((moved > 0 || f.movedAt === undefined) && { movedAt: now }),
-    });
+  /** Where a limit lets only some rows of a page go. `after`: rows up to this one are fed. */
+  async function feedSome(run: string, org: string, page: number, after: number, most: number): Promise<void> {
+    const found = most < 1 ? undefined : (await openRows(pages, jobKey, run, page))?.filter((row) => row > after);
+    if (!found) return;
+    const rows = found.slice(0, most);
+    await add(run, org, rows.length === found.length ? page : page - 1, rows);
+    pace.fed(run, rows.length);
   }
 
+  let ticks = 0;
   const timer = setInterval(() => {
+    if (!paced && ticks++ % (everyMs / pacedMs) !== 0) return;
     working ??= round()
       .catch((err) => log.debug({ err }, 'runs cannot be fed now'))
       .finally(() => {
         working = undefined;
       });
-  }, everyMs);
+  }, pacedMs);
   timer.unref();
 
   return {
@@ -203,18 +216,19 @@ for i = 1, n do all[i] = text(row_turn(before + i - 1)) end
 return all
 `;
 
-/** KEYS run · ARGV page, rows, token. Of somebody who was slow it says nothing. */
+/** KEYS run · ARGV page, rows, token, the last row. Of somebody who was slow it says nothing. */
 const fedPage = `
 if redis.call('HGET', KEYS[1], 'feeder') ~= ARGV[3] then return 0 end
 redis.call('HINCRBY', KEYS[1], 'fed', ARGV[2])
 redis.call('HSET', KEYS[1], 'feedPage', ARGV[1] + 1)
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'feedRow', ARGV[4]) end
 return 1
 `;
 
-/** KEYS run · ARGV token, now → the page at which feeding begins again: rows that have ended are left out, those in the queue stay what they are */
+/** KEYS run · ARGV page, token, now. Rows that have ended are left out, those in the queue stay what they are. */
 const feedAgain = `
-local f = redis.call('HMGET', KEYS[1], 'finished', 'donePages')
-redis.call('HSET', KEYS[1], 'feedPage', f[2] or '0', 'fed', f[1] or '0', 'feeder', ARGV[1], 'movedAt', ARGV[2])
-redis.call('HDEL', KEYS[1], 'refeed')
-return f[2] or '0'
+local finished = redis.call('HGET', KEYS[1], 'finished') or '0'
+redis.call('HSET', KEYS[1], 'feedPage', ARGV[1], 'fed', finished, 'feeder', ARGV[2], 'movedAt', ARGV[3])
+redis.call('HDEL', KEYS[1], 'refeed', 'feedRow')
+return 1
 `;

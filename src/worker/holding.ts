@@ -78,6 +78,14 @@ export function createHolding(holds: Holds, local: LocalHold | undefined, log: L
       else if (nearby(backend.name)) throw new PassferryError('held', { scope: 'backend' });
       return backend.setPassword(change, signal);
     };
+    const { sendResetLink } = backend;
+    if (sendResetLink) {
+      // As with a password: asked for just before the record of the attempt.
+      guarded.sendResetLink = async (org, user, signal) => {
+        if (nearby(backend.name)) throw new PassferryError('held', { scope: 'backend' });
+        return sendResetLink.call(backend, org, user, signal);
+      };
+    }
     const { readUser } = backend;
     if (readUser && !backend.exact) {
       // What is read here comes before the record of an attempt, and what is not sent must not count as one.

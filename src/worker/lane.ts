@@ -17,6 +17,9 @@ const slowAgainMs = 1_000;
 /** Faults that say something of the whole backend and pass by themselves. */
 const backingOff = new Set(['backend_down', 'backend_timeout', 'backend_limited', 'backend_error']);
 
+/** What not every backend can do, and a producer wants to know before it takes rows. */
+const abilities = ['findUser', 'sendResetLink', 'endSessions'] as const satisfies (keyof Backend)[];
+
 export type Lane = ReturnType<typeof createLane>;
 
 /** The way to one backend: how much goes at once, and everything that can make it wait. */
@@ -59,6 +62,14 @@ export function createLane(
       return ms > 0 ? { ms, reason: 'backend_unauthenticated' } : undefined;
     },
 
+    /** For whoever feeds it: why nothing should be begun now, and ms until it may be tried again. Takes nobody's turn to try. */
+    async stands(): Promise<{ reason: string; leftMs: number } | undefined> {
+      if (await holding.held(backend)) return { reason: 'held', leftMs: Number.POSITIVE_INFINITY };
+      if (unauthenticated.paused) return { reason: 'backend_unauthenticated', leftMs: unauthenticated.leftMs() };
+      const reason = backoff.reason();
+      return reason === undefined ? undefined : { reason, leftMs: backoff.leftMs() };
+    },
+
     /** After a fault: how long its job waits, ms. What a hold or a repair ends is no case for the backoff. */
     waitAfter(error: PassferryError, org: string): number {
       const { reason } = error;
@@ -97,6 +108,7 @@ export function createLane(
         inside: gate.inside(),
         room: gate.room(),
         limit,
+        can: abilities.filter((name) => bare[name] !== undefined),
         ...(workedAt !== undefined && { lastOkMs: Math.round(performance.now() - workedAt) }),
       };
     },

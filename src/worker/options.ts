@@ -26,6 +26,8 @@ export interface WorkerOptions {
   protectedUsers?: ReadonlySet<string>;
   /** Roles in the backend that protect a user in the same way. Default: any role; empty: roles are not read. */
   protectedRoles?: ReadonlySet<string>;
+  /** Rows of runs a second towards v2, by all workers together: the same for each. Default: no limit. */
+  v2Rate?: number;
   /** A hold that needs neither API nor Redis. Default none. */
   localHold?: LocalHold;
   /** A file with a copy of the epoch, beside the one that v1 keeps. Default none. */

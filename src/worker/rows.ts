@@ -2,7 +2,7 @@ import type { Job } from 'bullmq';
 import { PassferryError } from '../errors.ts';
 import type { SetPasswordData } from '../job.ts';
 import type { Pages } from '../ledger/pages.ts';
-import { openRow, type Page, pageOf, placeOf } from '../page.ts';
+import { openRow, type Page, type PageHead, pageOf, placeOf } from '../page.ts';
 import type { Opener } from '../seal.ts';
 import { type JobKey, jobParts, sign } from '../signature.ts';
 
@@ -11,6 +11,8 @@ export const rowJob = { v: 1, name: 'row' } as const;
 
 /** Pages that are looked into again and again: without their secrets. */
 const remembered = 32;
+
+export type Rows = ReturnType<typeof createRows>;
 
 /** Jobs of rows ↔ the pages in which their rows stand. */
 export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
@@ -37,9 +39,11 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
       const [, run, number] = /^(r0-[0-9a-z]{26})-(\d{1,9})$/.exec(job.id ?? '') ?? [];
       if (run === undefined || number === undefined) throw new PassferryError('job_forged');
       const row = Number(number);
-      const page = await pageFor(run, pageOf(row));
+      let page = await pageFor(run, pageOf(row));
+      // A retry may have given it more time.
+      if (page && Date.now() > page.head.expiresAt && cache.delete(`${run} ${pageOf(row)}`)) page = await pageFor(run, pageOf(row));
       const stored = page?.rows[placeOf(row)];
-      if (!page || stored?.user === undefined || stored.refused !== undefined) return undefined;
+      if (!page || !stored || (stored.user ?? stored.find) === undefined || stored.refused !== undefined) return undefined;
       const { head } = page;
       const unsigned: Omit<SetPasswordData, 'mac'> = {
         v: 1,
@@ -47,7 +51,7 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
         jobId: job.id as string,
         caller: head.caller,
         org: stored.org ?? head.org,
-        user: stored.user,
+        user: stored.user ?? '',
         seq: String(BigInt(head.base) + BigInt(placeOf(row))),
         acceptedAt: head.acceptedAt,
         expiresAt: head.expiresAt,
@@ -58,9 +62,16 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
         sealed: '',
         run,
         row,
+        ...(head.reset && { reset: head.reset }),
+        ...(stored.find && { find: stored.find }),
         ...(stored.asOf !== undefined && { asOf: stored.asOf, runAt: head.runAt }),
       };
       return { ...unsigned, mac: sign(jobKey, 'job', jobParts(unsigned)) };
+    },
+
+    /** What its page says of the whole run. Undefined: its page is gone. */
+    async headOf(run: string, row: number): Promise<PageHead | undefined> {
+      return (await pageFor(run, pageOf(row)))?.head;
     },
 
     /** Opens what belongs to a row from its page, and everything else as ever. */

@@ -7,6 +7,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { Opener } from '../seal.ts';
 import { trace } from '../trace.ts';
 import { type Peek, sameMs, stillTrue } from './peek.ts';
+import type { Prover } from './proof.ts';
 import { checkProtected, type Protection } from './protect.ts';
 
 /** What the handler needs; each is a capability, none a container. */
@@ -15,6 +16,8 @@ export interface SetPasswordDeps {
   open: Opener;
   backend: Backend;
   protection: Protection;
+  /** Proves logins of rows of runs. Default: nobody. */
+  prover?: Prover;
   /** How long a lost answer of v2 is looked for by reading, ms. */
   settleMs: number;
   /** Longest time one call to the backend may take, ms: shorter than the lease. */
@@ -74,7 +77,7 @@ async function setExact(
   data: SetPasswordData,
   change: Change,
   token: string,
-  { ledger, backend, deadlineMs }: SetPasswordDeps,
+  { ledger, backend, deadlineMs, prover }: SetPasswordDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
   const applied = await backend.setPassword(change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
@@ -88,6 +91,7 @@ async function setExact(
     ...(inEffect && applied.details && { details: applied.details }),
   };
   const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
+  if (applied.result === 'set') await prover?.check(data, backend, change.password, changedAt, signal);
   return ledger.commit(data, outcome, { token, countAttempt: true, ...(inEffect && { changedAt }) });
 }
 
@@ -138,7 +142,7 @@ async function setRecorded(
     // Older or newer than that one: asked again.
     throw new PassferryError('aborted', { scope: 'backend' });
   }
-  if (!data.overwriteNewer && isForeign(user.passwordChangedAt, knownAsOurs(data, begun), (data.asOf ?? data.acceptedAt) + toleranceMs)) {
+  if (isStale(data, begun.applied, user.passwordChangedAt)) {
     const outcome: Outcome = { result: 'stale', inEffect: false, backend: backend.name, at: 0 };
     return ledger.commit(data, outcome, { token, underLease: true });
   }
@@ -160,11 +164,9 @@ async function setRecorded(
     at: 0,
     ...(applied.details && { details: applied.details }),
   };
-  return ledger.commit(data, outcome, {
-    token,
-    changedAt: applied.details ? Date.parse(applied.details.changeDate) : 0,
-    repairable: true,
-  });
+  const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
+  await deps.prover?.check(data, backend, change.password, changedAt, signal);
+  return ledger.commit(data, outcome, { token, changedAt, repairable: true });
 }
 
 async function send(
@@ -223,8 +225,14 @@ function isForeign(changedAt: number | undefined, ours: number, limit: number): 
   return changedAt !== undefined && changedAt > limit && changedAt > ours + sameMs;
 }
 
+/** Somebody chose a password later than what this row or request knows of. */
+export function isStale(data: SetPasswordData, applied: Go['applied'], changedAt: number | undefined): boolean {
+  if (data.overwriteNewer) return false;
+  return isForeign(changedAt, knownAsOurs(data, applied), (data.asOf ?? data.acceptedAt) + toleranceMs);
+}
+
 /** Time of our newest change; of a file that says how old it is, only what the file itself has set counts as ours. */
-function knownAsOurs(data: SetPasswordData, { applied }: Go): number {
+function knownAsOurs(data: SetPasswordData, applied: Go['applied']): number {
   if (!applied || (data.asOf !== undefined && BigInt(applied.seq) < BigInt(data.runAt ?? 0) * 1_000n)) return 0;
   return applied.changedAt;
 }

@@ -28,18 +28,25 @@ import { version } from '../version.ts';
 import { within } from '../within.ts';
 import { startBeat } from './beat.ts';
 import { withDeadline } from './deadline.ts';
+import { createDryRun } from './dry-run.ts';
 import { createEpochWatch, epochCopies } from './epoch.ts';
 import { createFailedSweep } from './failed.ts';
 import { startFeeder } from './feed.ts';
 import { createHolding } from './holding.ts';
+import { endingSessions } from './end-sessions.ts';
 import { createLane, type Lane } from './lane.ts';
+import { createLookUps } from './look-up.ts';
 import type { PassferryWorker, WorkerOptions } from './options.ts';
 import { type Peek, startPeek } from './peek.ts';
+import { createProver } from './proof.ts';
 import { startPulse } from './pulse.ts';
 import { createQuarantine } from './quarantine.ts';
 import { createRepair, tellInverted } from './repair.ts';
 import { createRows, rowJob } from './rows.ts';
+import { createRunHolds } from './run-holds.ts';
+import { createRunPace } from './run-pace.ts';
 import { seldom } from './seldom.ts';
+import { sendLink } from './send-link.ts';
 import { setPassword } from './set-password.ts';
 import { leader, stageOf } from './stage.ts';
 import { startSweeper } from './sweep.ts';
@@ -78,12 +85,16 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   };
   const ledger = createLedger({ redis, keys, jobKey, ...times, onInverted: tellInverted(log), onOutcome }, tellForged);
   const pages = createPages(redis, keys, jobKey, (id) => tellForged('page', id));
+  const runs = createRunControl(redis, keys, retentionMs, jobKey);
   const rows = createRows(
     pages,
     jobKey,
     createOpener(options.privateKeys, jobKey, options.dataKeys, (id) => tellForged('data key', id)),
   );
   const { open } = rows;
+  const lookUp = createLookUps(redis, keys, jobKey);
+  const shareOf = async (run: string, row: number) => (await rows.headOf(run, row))?.proofShare;
+  const prover = createProver({ redis, keys, runs, log, shareOf });
   const holding = createHolding(createHolds(redis, keys, jobKey), options.localHold, log);
   const lanes: Partial<Record<BackendName, Lane>> = {};
   for (const [name, entry] of Object.entries(options.backends)) {
@@ -92,6 +103,8 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const quarantine = createQuarantine(options.quarantine ?? { kind: 'none' }, redis, keys, log);
   const { protectedUsers: users, protectedRoles: roles } = options;
   const protection = { ...(users && { users }), ...(roles && { roles }) };
+  const v2Rate = options.v2Rate === undefined ? {} : { v2Rate: options.v2Rate };
+  const dryRun = createDryRun({ redis, keys, jobKey, rows, open, protection, ...v2Rate });
   const stopping = new AbortController();
   const epoch = createEpochWatch({
     epoch: createEpoch(redis, keys, jobKey),
@@ -150,7 +163,16 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       const leaseMs = longestMs;
       const { name: backend, exact } = lane.backend;
       const { startLimit } = quarantine;
-      const peek = startPeek(data, lane.backend, protection, signal);
+      const looked = await lookUp(data, lane.backend, signal);
+      data = looked.data;
+      if (await dryRun.isDry(data)) {
+        const row = data;
+        const left = await withDeadline(leaseMs, signal, (until) => dryRun.run(row, lane, looked.refused, until));
+        lane.worked(data.org);
+        pulse.moved();
+        return { left };
+      }
+      const peek = data.find ? undefined : startPeek(data, lane.backend, protection, signal);
       const begun = await ledger.begin(data, {
         token: leaseToken,
         leaseMs,
@@ -175,7 +197,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       }
       trace('job:begun', { jobId: data.jobId, backend });
       const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
-        conclude(data, begun, leaseToken, lane, until, peek),
+        conclude(data, begun, leaseToken, lane, until, peek, looked.refused),
       );
       // Only an answer of the backend ends its pause; an expiry says nothing about it.
       if (begun.kind === 'go') lane.worked(data.org);
@@ -205,6 +227,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     lane: Lane,
     signal: AbortSignal,
     peek: Peek | undefined,
+    refused: PassferryError | undefined,
   ): Promise<Outcome> {
     const backend = lane.backend.name;
     switch (begun.kind) {
@@ -217,7 +240,15 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       case 'canceled':
         return ledger.commit(data, failure(new PassferryError('run_canceled'), 0), { token });
       case 'go': {
-        const deps = { ledger, open, backend: lane.backend, protection, settleMs, deadlineMs };
+        if (refused) return ledger.commit(data, failure(refused, 0, backend), { token });
+        // Its run stood still when it was looked at, and goes on now.
+        if (data.find) throw new PassferryError('aborted', { scope: 'backend' });
+        const ending = { redis, keys, backend: lane.backend, log, deadlineMs, signal };
+        const told = data.reset?.endSessions ? endingSessions(ledger, ending) : ledger;
+        if (data.reset?.mode === 'link') {
+          return sendLink(data, begun, token, { ledger: told, backend: lane.backend, protection, deadlineMs }, signal, peek);
+        }
+        const deps = { ledger: told, open, backend: lane.backend, protection, settleMs, deadlineMs, prover };
         return setPassword(data, begun, token, deps, signal, peek);
       }
     }
@@ -232,10 +263,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     [failed.redriveOpen, failed.destroySecrets, () => epoch.check().then(() => repair(stopping.signal))],
     failed.dataKeyOf,
   );
+  const holds = createRunHolds({ redis, keys, pages, runs, lanes, stages: options.stages });
   const feeder =
     options.quarantine?.kind === 'inside'
       ? undefined
-      : startFeeder({ redis, keys, jobKey, pages, log, runs: createRunControl(redis, keys, retentionMs, jobKey) });
+      : startFeeder({
+          ...{ redis, keys, jobKey, pages, runs, log, holds },
+          pace: createRunPace({ redis, keys, ...v2Rate, backendsOf: holds.backendsOf }),
+        });
   const tellError = seldom<Error>(tellErrorMs, (err, more) => log.warn({ err, more }, 'queue connection'));
   const pulse = startPulse(async () => {
     const lengths = await Promise.all(

@@ -11,7 +11,10 @@ export async function* chunksOf(bytes: Buffer, size: number): AsyncGenerator<Buf
 export async function readFile(file: string | Buffer, options: ParseOptions = {}, chunk = 65_536) {
   let detected: Detected | undefined;
   const rows = [];
-  const all = { ...options, onDetected: (found: Detected) => void (detected = found) };
+  const onDetected = (found: Detected) => {
+    detected = found;
+  };
+  const all = { ...options, onDetected };
   for await (const row of parseRows(chunksOf(Buffer.from(file as string), chunk), all)) {
     rows.push(isRejected(row) ? row : { ...row, password: row.password.reveal() });
   }
@@ -24,7 +27,11 @@ export async function reasonsOf(file: string | Buffer, options?: ParseOptions, c
 }
 
 /** The error that a file as a whole is refused with. */
-export async function refusalOf(file: string | Buffer, options?: ParseOptions, chunk?: number): Promise<PassferryError> {
+export async function refusalOf(
+  file: string | Buffer,
+  options?: ParseOptions,
+  chunk?: number,
+): Promise<PassferryError> {
   const error = await readFile(file, options, chunk).then(
     () => undefined,
     (thrown: unknown) => thrown,

@@ -1,19 +1,21 @@
 import type { PassferryError } from '../../src/errors.ts';
 import type { ModelJob } from './ledger-model.ts';
-import type { Person, World } from './ledger-world.ts';
+import * as model from './ledger-model.ts';
+import type { World } from './ledger-world.ts';
+
+export const runId = `r0-${'0'.repeat(26)}`;
 
 export const pick = <T>(all: readonly T[], which: number): T | undefined => all[which % Math.max(1, all.length)];
 
-/** Six idempotency keys and one run of three rows. */
+/** Six idempotency keys and one run of three rows and one that was refused. */
 export function acceptor(world: World) {
   const [ann, bob, cyd] = world.people;
   const requests = [ann, ann, bob, bob, cyd, ann].map((user, i) => ({
     ...{ key: `k${i}`, user, misses: 0, job: undefined as ModelJob | undefined },
   }));
   const people = [ann, bob, cyd];
-  let chunk: { jobs: ModelJob[]; expiresAt: number } | undefined;
-  const describe = (jobs: ModelJob[]) =>
-    jobs.map(({ id, seq, ending }) => `${id} ${seq} ${ending !== undefined}`).join();
+  let rows: ModelJob[] | undefined;
+  let pages = 0;
 
   return {
     keyNames: () => requests.map(({ key }) => world.keys.idempotency(key)),
@@ -47,34 +49,36 @@ export function acceptor(world: World) {
         );
     },
 
+    /** The file is sent, from its beginning. */
     async rows(): Promise<void> {
-      if (!chunk) {
-        const { expiresAt } = await world.runs.open({ id: 'r', caller: 'c', org: 'v2-org', expiresInMs: 600_000 });
-        world.run = {
-          accepted: 3,
-          finished: 0,
-          closed: false,
-          endings: { set: 0, superseded: 0, refused: 0, expired: 0 },
-        };
-        chunk = { jobs: [], expiresAt };
+      const file = people.map(({ name }, i) => ({ line: i + 2, user: name, ...(name === 'bob' && { org: 'v1-org' }) }));
+      pages = await world.scene.store({ id: runId, org: 'v2-org' }, [...file, { line: 5, refused: 'user_id_missing' }]);
+      if (rows) return;
+      const endings = { set: 0, superseded: 0, refused: 0, expired: 0, run_canceled: 0 };
+      world.run = { state: 'running', accepted: 3, finished: 0, inflight: 0, closed: false, endings };
+      rows = [];
+      for (const [i, user] of people.entries()) {
+        const data = await world.scene.job(runId, i + 1);
+        rows.push(world.accepted(data.jobId, user, data, data));
       }
-      const first = world.jobs.length;
-      const rows = people.map((user, i) => ({
-        jobId: chunk?.jobs[i]?.id ?? `j${first + i}`,
-        ...{ row: i + 1, org: user === bob ? 'v1-org' : 'v2-org', user: user.name },
-      }));
-      const reply = await world.ledger.reserveRows({ run: 'r', caller: 'c', expiresAt: chunk.expiresAt }, rows);
-      if (chunk.jobs.length === 0) {
-        chunk.jobs = reply.map((row, i) => world.accepted(row.jobId, people[i] as Person, row, row.row));
-      }
-      const told = reply.map(({ jobId, seq, done }) => `${jobId} ${seq} ${done}`).join();
-      world.same(told, describe(chunk.jobs), 'the rows of the run');
     },
 
     async closeInput(): Promise<void> {
-      if (!world.run || !chunk) return;
-      await world.runs.closeInput('r');
+      if (!world.run) return;
+      await world.scene.runs.closeInput(runId, pages);
       world.run.closed = true;
+      model.settle(world.run);
+    },
+
+    async order(which: number): Promise<void> {
+      if (!world.run) return;
+      const what = pick(['pause', 'resume', 'pause', 'resume', 'cancel'] as const, which) as 'pause';
+      const told = await world.scene.runs.order(runId, what).then(
+        () => true,
+        (error: PassferryError) => error.reason !== 'run_ended',
+      );
+      world.same(told, model.order(world.run, what), `may the run be told to ${what}`);
+      world.say(`${what}: the run is ${world.run.state}`);
     },
   };
 }

@@ -1,13 +1,15 @@
 import type { Redis } from 'ioredis';
 import { readLoad, storedBytes } from '../../src/ledger/load.ts';
+import { endAt } from '../../src/ledger/pages.ts';
+import { unpackRow } from '../../src/row-outcome.ts';
 import type { ModelJob } from './ledger-model.ts';
 import * as model from './ledger-model.ts';
-import { acceptor, pick } from './ledger-requests.ts';
+import { acceptor, pick, runId } from './ledger-requests.ts';
 import { createWorld, endingOf, type Person, type Start, type World } from './ledger-world.ts';
 
 export const kinds = [
   ...(['accept', 'start', 'go on', 'crash', 'arrive', 'end lease', 'end attempt', 'expire'] as const),
-  ...(['sweep', 'rows', 'close input'] as const),
+  ...(['sweep', 'rows', 'close input', 'order'] as const),
 ];
 
 /** What happens next, and to which of those it can happen to (modulo their number). */
@@ -33,6 +35,7 @@ export async function walk(redis: Redis, steps: readonly Step[]): Promise<void> 
     if (what === 'accept') await accept.request(which, how === 0);
     if (what === 'rows') await accept.rows();
     if (what === 'close input') await accept.closeInput();
+    if (what === 'order') await accept.order(which);
     if (what === 'start' && job) await world.begin(job);
     if (what === 'go on' && start) await goOn(world, start, how);
     if (what === 'crash' && start) crash(world, start);
@@ -42,7 +45,7 @@ export async function walk(redis: Redis, steps: readonly Step[]): Promise<void> 
     if (what === 'expire' && job && !job.ending) await expire(world, job);
     if (what === 'sweep') await sweep(world);
   }
-  await drain(world);
+  await drain(world, accept);
   await compare(world, accept.keyNames());
 }
 
@@ -51,14 +54,14 @@ async function goOn(world: World, start: Start, how: number): Promise<void> {
   const { job, token } = start;
   const user = world.personOf(job);
   world.say(`${token} (${job.id}, ${start.phase}) goes on`);
-  const putOff = async (why: string) => {
+  const putOff = async (why: string, effect: 'none' | 'unknown' = 'unknown') => {
     start.phase = 'ended';
-    world.say(`  is put off: ${why}`);
-    await world.release(start, why);
+    world.say(`  is put off: ${why}, effect ${effect}`);
+    await world.release(start, why, effect);
   };
   switch (start.phase) {
     case 'begun':
-      if (how === 0) return putOff('backend_down');
+      if (how === 0) return putOff('backend_down', 'none');
       if (how === 1) {
         start.phase = 'refused';
       } else if (job.exact) {
@@ -86,7 +89,7 @@ async function goOn(world: World, start: Start, how: number): Promise<void> {
       return;
     case 'unreached':
       await world.close(start, false);
-      return putOff('backend_down');
+      return putOff('backend_down', 'none');
     case 'refused':
       start.phase = 'ended';
       return world.commit(start, 'refused');
@@ -141,6 +144,8 @@ async function expire({ redis, keys, say, dataOf }: World, job: ModelJob): Promi
   job.expired = true;
   dataOf(job).expiresAt = past;
   say(`${job.id} is past its expiry`);
+  // Of a row that is not at work only its page knows.
+  if (!job.record) return;
   await redis.multi().hset(keys.job(job.id), 'expiresAt', String(past)).zadd(keys.open, past, job.id).exec();
 }
 
@@ -149,26 +154,29 @@ async function sweep(world: World): Promise<void> {
     const job = world.jobs.find(({ id }) => id === jobId) as ModelJob;
     const begun = await world.ledger.begin(world.dataOf(job), { token: '', leaseMs: 0, backend: 'v1', exact: true });
     world.say(`sweep ${jobId}: ${begun.kind}`);
-    world.same(begun.kind, model.sweep(job), `what the sweeper is told of ${jobId}`);
+    world.same(begun.kind, model.sweep(job, world.run), `what the sweeper is told of ${jobId}`);
     if (begun.kind === 'expired') await world.commit({ job, token: '' }, 'expired');
   }
 }
 
 /** All that waits is waited for, and workers that do not fail take every job: each must end (P6). */
-async function drain(world: World): Promise<void> {
+async function drain(world: World, accept: ReturnType<typeof acceptor>): Promise<void> {
   world.say('all comes to its end');
   for (const start of world.starts.filter(({ phase }) => phase !== 'ended')) crash(world, start);
   for (const user of world.people) {
     await endLease(world, user);
     await endAttempt(world, user);
   }
+  if (world.run?.state.startsWith('paus')) await accept.order(1);
   for (const job of world.jobs) {
-    for (let times = 0; !job.ending && times < 3; times++) {
+    // Its run was cancelled before it began.
+    const isOver = () => job.row !== undefined && world.run?.state.startsWith('cancel');
+    for (let times = 0; !job.ending && !isOver() && times < 3; times++) {
       const start = await world.begin(job);
       while (start && start.phase !== 'ended') await goOn(world, start, 3);
       if (!start && !job.ending && job.starts >= 4) break;
     }
-    if (!job.ending && job.starts < 4) world.fail(`${job.id} does not end (P6)`);
+    if (!job.ending && !isOver() && job.starts < 4) world.fail(`${job.id} does not end (P6)`);
   }
 }
 
@@ -190,11 +198,22 @@ async function compare(world: World, more: string[]): Promise<void> {
   }
   for (const job of jobs) {
     const stored = await world.ledger.job(job.id);
+    if (job.row !== undefined) {
+      same(stored !== undefined, job.record, `has the row ${job.id} a record`);
+      const found = await world.scene.pages.read(runId, 0);
+      const bytes = endAt(found?.ends ?? Buffer.alloc(0), job.row - 1);
+      same(
+        unpackRow({ current: Buffer.alloc(32, 7) }, runId, job.row, bytes)?.replace('job_', ''),
+        job.ending,
+        `the end of the row ${job.id}`,
+      );
+      if (!job.record) continue;
+    }
     const real = `${stored?.starts} starts, ${stored?.attempts} attempts, ${stored?.outcome && endingOf(stored.outcome)}`;
     same(real, `${job.starts} starts, ${job.attempts} attempts, ${job.ending}`, `the record of ${job.id}`);
     if ((stored?.starts ?? 0) < 0) fail(`${job.id} has less than no starts`);
   }
-  same(await redis.zcard(keys.open), jobs.filter(({ ending }) => !ending).length, 'open jobs');
+  same(await redis.zcard(keys.open), jobs.filter(({ ending, record }) => record && !ending).length, 'open jobs');
   for (const org of ['v1-org', 'v2-org']) {
     const open = jobs.filter((job) => job.org === org && job.row === undefined && !job.ending);
     const bytes = open.reduce((sum, job) => sum + storedBytes(world.dataOf(job)), 0);
@@ -202,17 +221,19 @@ async function compare(world: World, more: string[]): Promise<void> {
     same(`${load.jobs} ${load.bytes}`, `${open.length} ${bytes}`, `what ${org} has open`);
   }
   if (world.run) {
-    const view = await world.runs.view('r');
-    const { accepted, finished, closed, endings } = world.run;
-    const real = [view?.received, view?.finished, view?.set, view?.superseded, view?.failed, view?.expired].join();
-    const expected = [accepted, finished, endings.set, endings.superseded, endings.refused, endings.expired].join();
-    same(real, expected, 'the counters of the run (P8)');
-    same(view?.state, !closed ? 'receiving' : finished === accepted ? 'completed' : 'running', 'the state of the run');
+    const view = await world.scene.runs.view(runId);
+    const { accepted, finished, inflight, closed, state, endings: e } = world.run;
+    const real = [view?.accepted, view?.rejected, view?.finished, view?.inflight];
+    const ends = [view?.set, view?.superseded, view?.failed, view?.expired, view?.canceled];
+    same(real.join(), [accepted, 1, finished, inflight].join(), 'the counters of the run (P8)');
+    same(ends.join(), [e.set, e.superseded, e.refused, e.expired, e.run_canceled].join(), 'the ends of the rows (P8)');
+    same(view?.state, state === 'running' && !closed ? 'receiving' : state, 'the state of the run');
   }
   const names = people.flatMap(({ name }) =>
     ['v1-org', 'v2-org'].flatMap((org) => [keys.user(org, name), keys.repair(org, name)]),
   );
-  const others = [keys.sequence, keys.open, keys.inverted, keys.failedSecrets, keys.run('r'), keys.runRejects('r')];
+  const others = [keys.sequence, keys.open, keys.inverted, keys.failedSecrets, keys.run(runId), keys.page(runId, 0)];
+  others.push(keys.pageSecret(runId, 0), keys.pageEnds(runId, 0), keys.activeRuns, keys.events, keys.orgRuns('v2-org'));
   others.push(keys.counted, keys.load, keys.rowTurns);
   const failed = [keys.failed('v1-org'), keys.failed('v2-org')];
   await redis.unlink(...names, ...others, ...failed, ...jobs.map(({ id }) => keys.job(id)), ...more);

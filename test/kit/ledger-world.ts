@@ -4,9 +4,9 @@ import { PassferryError } from '../../src/errors.ts';
 import { failure, isFailure, type Outcome, type SetPasswordData } from '../../src/job.ts';
 import { redisKeys } from '../../src/keys.ts';
 import { createLedger } from '../../src/ledger/ledger.ts';
-import { createRuns } from '../../src/ledger/runs.ts';
 import type { Ending, ModelJob, ModelRun, ModelUser } from './ledger-model.ts';
 import * as model from './ledger-model.ts';
+import { pageScene } from './pages.ts';
 
 /** One start of one job by some worker, which may have lost its lease long ago. */
 export interface Start {
@@ -38,7 +38,7 @@ export type World = ReturnType<typeof createWorld>;
 export function createWorld(redis: Redis) {
   const keys = redisKeys(`m${randomBytes(8).toString('hex')}`);
   const ledger = createLedger({ redis, keys, jobKey: { current: Buffer.alloc(32, 7) }, retentionMs });
-  const runs = createRuns(redis, keys, retentionMs, { current: Buffer.alloc(32, 7) });
+  const scene = pageScene(redis, keys, { current: Buffer.alloc(32, 7) }, retentionMs);
   const history: string[] = [];
   const person = (name: string): Person => ({ name, landed: [], changedAt: 0, blind: false });
   const [ann, bob, cyd] = [person('ann'), person('bob'), person('cyd')];
@@ -59,25 +59,47 @@ export function createWorld(redis: Redis) {
   const backendOf = (job: ModelJob) => (job.exact ? 'v1' : 'v2');
 
   const world = {
-    ...{ redis, keys, ledger, runs, people: [ann, bob, cyd] as const, jobs, starts, say, fail, same, personOf, dataOf },
+    ...{
+      redis,
+      keys,
+      ledger,
+      scene,
+      people: [ann, bob, cyd] as const,
+      jobs,
+      starts,
+      say,
+      fail,
+      same,
+      personOf,
+      dataOf,
+    },
     run: undefined as ModelRun | undefined,
 
     /** A job as the ledger accepted it. Bob lives in v1, the others in v2. */
-    accepted(id: string, user: Person, reply: { seq: string; acceptedAt: number }, row?: number): ModelJob {
+    accepted(id: string, user: Person, reply: { seq: string; acceptedAt: number }, row?: SetPasswordData): ModelJob {
       const exact = user === bob;
       const org = exact ? 'v1-org' : 'v2-org';
       const seq = BigInt(reply.seq);
       if (jobs.some((other) => other.seq >= seq)) fail(`the sequence of ${id} went back (P3)`);
       const job: ModelJob = {
         ...{ id, org, user, exact, seq, expired: false, starts: 0, attempts: 0, attempt: false },
-        ...(row !== undefined && { row }),
+        ...{ uncertain: false, record: row === undefined },
+        ...(row?.row !== undefined && { row: row.row }),
       };
       jobs.push(job);
-      data.set(job, {
-        ...{ v: 1, name: 'set-password', jobId: id, caller: 'c', org, user: user.name, seq: reply.seq },
-        ...{ acceptedAt: reply.acceptedAt, expiresAt: reply.acceptedAt + 600_000, changeRequired: true, admin: false },
-        ...{ overwriteNewer: false, dataKey: 'd', sealed: 's', mac: 'm', ...(row !== undefined && { run: 'r', row }) },
-      });
+      data.set(
+        job,
+        row ?? {
+          ...{ v: 1, name: 'set-password', jobId: id, caller: 'c', org, user: user.name, seq: reply.seq },
+          ...{
+            acceptedAt: reply.acceptedAt,
+            expiresAt: reply.acceptedAt + 600_000,
+            changeRequired: true,
+            admin: false,
+          },
+          ...{ overwriteNewer: false, dataKey: 'd', sealed: 's', mac: 'm' },
+        },
+      );
       say(`accept ${id} for ${user.name}`);
       return job;
     },
@@ -93,9 +115,15 @@ export function createWorld(redis: Redis) {
       if (begun.kind === 'go' && other) fail(`${job.id} may start while ${other.job.id} is being sent`);
       if (begun.kind === 'go' && user.lease && user.lease.live && user.lease.job !== job)
         fail('two leases of one user');
-      same(begun.kind, model.begin(job, token, startLimit), `the start of ${job.id}`);
-      if (begun.kind === 'done') same(begun.outcome.at, outcomes.get(job)?.at, `the outcome of ${job.id}`);
+      same(begun.kind, model.begin(job, token, startLimit, world.run), `the start of ${job.id}`);
+      if (begun.kind === 'done') {
+        same(endingOf(begun.outcome), job.ending, `the outcome of ${job.id}`);
+        // Of a row's end no time is kept.
+        if (job.row === undefined)
+          same(begun.outcome.at, outcomes.get(job)?.at, `the time of the outcome of ${job.id}`);
+      }
       if (begun.kind === 'expired' || begun.kind === 'superseded') await world.commit({ job, token }, begun.kind);
+      if (begun.kind === 'canceled') await world.commit({ job, token }, 'run_canceled');
       if (begun.kind !== 'go') return undefined;
       same(begun.starts, job.starts, `starts of ${job.id}`);
       same(begun.attempt !== undefined, job.attempt, `is an attempt of ${job.id} open`);
@@ -123,12 +151,12 @@ export function createWorld(redis: Redis) {
 
     async close({ job, token }: Start, mayLand: boolean): Promise<void> {
       await ledger.closeAttempt(dataOf(job), token, mayLand);
-      model.close(job, token);
+      model.close(job, token, mayLand);
     },
 
-    async release({ job, token }: Start, why: string): Promise<void> {
-      await ledger.release(dataOf(job), token, why);
-      model.release(job, token);
+    async release({ job, token }: Start, why: string, effect: 'none' | 'unknown' = 'unknown'): Promise<void> {
+      await ledger.release(dataOf(job), token, why, effect);
+      model.release(job, token, effect, world.run);
     },
 
     async commit(
@@ -150,7 +178,7 @@ export function createWorld(redis: Redis) {
       say(`  ${job.id} ends ${told}`);
       same(told, model.commit(job, ending, { ...how, token, run: world.run }), `the outcome of ${job.id}`);
       const first = outcomes.get(job);
-      if (first && first.at !== real.at) fail(`${job.id} has a second outcome (P6)`);
+      if (first && job.row === undefined && first.at !== real.at) fail(`${job.id} has a second outcome (P6)`);
       outcomes.set(job, real);
       const worked = ({ seq, user, ending: end }: ModelJob) => seq > job.seq && user === job.user && end === 'set';
       const newer = jobs.some(worked) || personOf(job).landed.some(({ seq }) => seq > job.seq);
@@ -178,7 +206,7 @@ function outcomeOf(ending: Ending, backend: 'v1' | 'v2', assumed: boolean): Outc
   if (ending === 'set' || ending === 'superseded') {
     return { result: ending, inEffect: ending === 'set', backend, at: 0, ...(assumed && { assumed }) };
   }
-  return failure(new PassferryError(ending === 'refused' ? 'refused' : 'job_expired'), 0, backend);
+  return failure(new PassferryError(ending === 'expired' ? 'job_expired' : ending), 0, backend);
 }
 
 export function endingOf(outcome: Outcome): string {

@@ -52,6 +52,14 @@ export async function startProcessWorld({ bcryptCost = 4 } = {}) {
       else await sandbox.addUser({ id, org, userName: id });
       return id;
     },
+    /** Many at once, with ids of the caller's own. */
+    async addUsers(org: 'acme' | 'globex', ids: string[]): Promise<void> {
+      for (let at = 0; at < ids.length; at += 1_000) {
+        const some = ids.slice(at, at + 1_000);
+        if (org === 'acme') await v1.addUsers(some.map((id) => ({ id, org })));
+        else await Promise.all(some.map((id) => sandbox.addUser({ id, org, userName: id })));
+      }
+    },
     /** How often the password of a user was changed since it was added. */
     async changes(org: 'acme' | 'globex', user: string): Promise<number> {
       if (org === 'globex') return sandbox.users.get(user)?.changes.length ?? 0;

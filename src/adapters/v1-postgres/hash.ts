@@ -11,16 +11,22 @@ const maxBytes = 72;
  * @throws PassferryError `password_missing`, `password_too_many_bytes` or `password_nul`, scope `user`.
  */
 export async function hashPassword(password: Secret, cost: number): Promise<string> {
-  const bytes = password.bytes();
-  if (bytes.length === 0) throw new PassferryError('password_missing');
-  if (bytes.length > maxBytes) throw new PassferryError('password_too_many_bytes');
-  // C versions of bcrypt stop at a NUL, so the hash would mean different passwords to different readers.
-  if (bytes.includes(0)) throw new PassferryError('password_nul');
+  const bytes = checkHashable(password);
   try {
     return await hash(bytes, cost);
   } catch {
     throw new PassferryError('backend_error', { scope: 'backend' });
   }
+}
+
+/** Its bytes, if `hashPassword` takes them. Errors as there. */
+export function checkHashable(password: Secret): Buffer {
+  const bytes = password.bytes();
+  if (bytes.length === 0) throw new PassferryError('password_missing');
+  if (bytes.length > maxBytes) throw new PassferryError('password_too_many_bytes');
+  // C versions of bcrypt stop at a NUL, so the hash would mean different passwords to different readers.
+  if (bytes.includes(0)) throw new PassferryError('password_nul');
+  return bytes;
 }
 
 /** Does the password match the hash? False for a malformed hash and for a password that bcrypt would cut. */

@@ -5,6 +5,7 @@ import type { Applied, Backend, Change } from '../port.ts';
 import { epochStore } from './epoch.ts';
 import { hashPassword } from './hash.ts';
 import { details, digest, iso, judge } from './judge.ts';
+import { rehearse, timeHash } from './rehearse.ts';
 import { migrate } from './schema.ts';
 import type { SqlClient, SqlSession } from './sql.ts';
 import { stopIfAborted } from './sql-errors.ts';
@@ -32,7 +33,7 @@ export interface V1Extras {
   addUsers(users: readonly NewUser[]): Promise<number>;
 }
 
-export type V1Postgres = Required<Backend> & V1Extras;
+export type V1Postgres = Required<Omit<Backend, 'findUser' | 'sendResetLink' | 'endSessions'>> & V1Extras;
 
 /**
  * The deprecated v1 store in PostgreSQL. Order, staleness and repetition are decided in the transaction that writes, so a
@@ -61,6 +62,8 @@ export async function createV1Postgres({ sql, bcryptCost = 12, policy }: V1Optio
     readUser: (org, user, signal) => readUser(sql, org, user, signal),
     readRoles: (org, user, signal) => readRoles(sql, org, user, signal),
     prove: (org, user, password, signal) => prove(sql, org, user, password, signal),
+    rehearse: (change, signal) => rehearse(sql, change, policy, signal),
+    coreMs: () => timeHash(bcryptCost),
     async highestSequence(signal) {
       const [row] = await sql.query(
         `select greatest(max("password_sequence"), 0)::text as "highest" from "passferry_users"`,

@@ -13,7 +13,9 @@ import { createCalls } from '../zitadel/call.ts';
 import { ourDetails } from '../zitadel/details.ts';
 import { epochMs, isMissing, noSuchUser } from '../zitadel/missing.ts';
 import { checkOptions, type ZitadelOptions } from '../zitadel/options.ts';
+import { createPolicies } from '../zitadel/policies.ts';
 import { prove } from '../zitadel/prove.ts';
+import { rehearse } from '../zitadel/rehearse.ts';
 import { readRoles } from '../zitadel/roles.ts';
 
 export type V1Zitadel = Backend & Required<Pick<Backend, 'readUser' | 'readRoles' | 'prove'>>;
@@ -26,6 +28,7 @@ export type V1Zitadel = Backend & Required<Pick<Backend, 'readUser' | 'readRoles
  */
 export function createV1Zitadel(options: ZitadelOptions): V1Zitadel {
   const { call, close } = createCalls(checkOptions(options));
+  const policies = createPolicies(call);
   return {
     name: 'v1',
     exact: false,
@@ -33,6 +36,12 @@ export function createV1Zitadel(options: ZitadelOptions): V1Zitadel {
     readUser: (org, user, signal) => readUser(call, org, user, signal),
     readRoles: (org, user, signal) => readRoles(call, org, user, signal),
     prove: (_org, user, password, signal) => prove(call, user, password, signal),
+    rehearse: (change, signal) =>
+      rehearse(
+        change,
+        () => readUser(call, change.org, change.user, signal),
+        (org) => policies(org, signal),
+      ),
     ping: async (signal) => {
       await call(ManagementService.method.healthz, create(HealthzRequestSchema), signal);
     },

@@ -11,11 +11,18 @@ import { createCalls } from '../zitadel/call.ts';
 import { ourDetails } from '../zitadel/details.ts';
 import type { ZitadelOptions } from '../zitadel/options.ts';
 import { checkOptions } from '../zitadel/options.ts';
+import { createPolicies } from '../zitadel/policies.ts';
 import { prove } from '../zitadel/prove.ts';
+import { rehearse } from '../zitadel/rehearse.ts';
 import { readRoles } from '../zitadel/roles.ts';
-import { readUser } from './users.ts';
+import { findUser } from './find.ts';
+import { sendResetLink } from './reset.ts';
+import { endSessions } from './sessions.ts';
+import { readAnyUser, readUser } from './users.ts';
 
-export type V2Zitadel = Backend & Required<Pick<Backend, 'readUser' | 'readRoles' | 'prove'>>;
+export type V2Zitadel = Backend & Required<
+  Pick<Backend, 'readUser' | 'readRoles' | 'prove' | 'findUser' | 'sendResetLink' | 'endSessions'>
+>;
 
 /**
  * ZITADEL's user v2 API over gRPC. Connects with the first call. It does not compare the owner of a user with the organization of a
@@ -25,6 +32,7 @@ export type V2Zitadel = Backend & Required<Pick<Backend, 'readUser' | 'readRoles
  */
 export function createV2Zitadel(options: ZitadelOptions): V2Zitadel {
   const { call, close } = createCalls(checkOptions(options));
+  const policies = createPolicies(call);
   return {
     name: 'v2',
     exact: false,
@@ -32,6 +40,15 @@ export function createV2Zitadel(options: ZitadelOptions): V2Zitadel {
     readUser: (_org, user, signal) => readUser(call, user, signal),
     readRoles: (org, user, signal) => readRoles(call, org, user, signal),
     prove: (_org, user, password, signal) => prove(call, user, password, signal),
+    findUser: (org, by, signal) => findUser(call, org, by, signal),
+    sendResetLink: (_org, user, signal) => sendResetLink(call, user, signal),
+    endSessions: (_org, user, signal) => endSessions(call, user, signal),
+    rehearse: (change, signal) =>
+      rehearse(
+        change,
+        () => readAnyUser(call, change.user, signal),
+        (org) => policies(org, signal),
+      ),
     ping: (signal) => ping(call, signal),
     close: async () => close(),
   };

@@ -17,10 +17,18 @@ const states: Record<UserState, OurState> = {
 
 /** v2 knows no organization in this call: the owner comes back in `org`, and the caller compares. */
 export async function readUser(call: Call, userId: string, signal: AbortSignal): Promise<BackendUser> {
+  const user = await readAnyUser(call, userId, signal);
+  if (user === 'machine') throw noSuchUser();
+  return user;
+}
+
+/** The same, for whoever asks what kind of user it is. */
+export async function readAnyUser(call: Call, userId: string, signal: AbortSignal): Promise<BackendUser | 'machine'> {
   const request = create(GetUserByIDRequestSchema, { userId });
   const { details, user } = await call(UserService.method.getUserByID, request, signal).catch((error: unknown) => {
     throw isMissing(error) ? noSuchUser() : error;
   });
+  if (user?.type.case === 'machine') return 'machine';
   if (user?.type.case !== 'human') throw noSuchUser();
   const human = user.type.value;
   const org = user.details?.resourceOwner || details?.resourceOwner;

@@ -27,6 +27,8 @@ export interface StreamOptions {
 
 /** Of what one reader has not taken yet, bytes. */
 const bufferSize = 64 * 1024;
+/** Open streams of one caller, where the configuration does not say. */
+export const defaultStreams = 100;
 /** What a client is asked to wait before it connects again, ms. */
 const retryMs = 2_000;
 

@@ -6,14 +6,13 @@ import { authorize, type Caller, ownActingOrg } from '../callers.ts';
 import type { Told } from '../event-hub.ts';
 import { checkOrgId } from '../validate.ts';
 import { type HttpDeps, header } from './deps.ts';
-import { block, createStreams, eventBlock, parseLastEventId, type Source } from './event-stream.ts';
+import { block, eventBlock, parseLastEventId, type Source, type Streams } from './event-stream.ts';
 import { createVisible } from './visible-job.ts';
 
 /** `GET /events`, `GET /jobs/{id}/events`: what ends, while it ends. */
-export function registerEvents(app: FastifyInstance, deps: HttpDeps): void {
+export function registerEvents(app: FastifyInstance, deps: HttpDeps, streams: Streams): void {
   const { producer, callers } = deps;
   const visible = createVisible(deps);
-  const streams = createStreams({ closing: deps.closing, perCaller: deps.streamsPerCaller ?? defaultStreams });
   // HEAD would open one that nobody reads.
   const route = { exposeHeadRoute: false };
 
@@ -73,8 +72,6 @@ export function registerEvents(app: FastifyInstance, deps: HttpDeps): void {
   }
 }
 
-/** Open streams of one caller, where the configuration does not say. */
-const defaultStreams = 100;
 const waitMs = 60_000;
 
 async function* blocksOf(told: AsyncGenerator<Told, void>): Source['blocks'] {

@@ -1,30 +1,40 @@
-import { Readable } from 'node:stream';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { PassferryError } from '../../errors.ts';
-import { isRunId } from '../../ids.ts';
-import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
-import { parseFlag } from '../fields.ts';
+import { isRunId, makeIdempotencyKey } from '../../ids.ts';
+import type { AuditAction } from '../../ledger/audit-record.ts';
+import type { RetriedRun } from '../../ledger/run-retry.ts';
+import type { RunView } from '../../run.ts';
+import { authorize, type Caller, isGranted, ownActingOrg, type Permission } from '../callers.ts';
 import { importRows } from '../import/import.ts';
+import { parsePrefer } from '../prefer.ts';
 import type { RowView } from '../runs.ts';
-import { overwritesNewer } from '../v1-call.ts';
-import { parseIdempotencyKey } from '../validate.ts';
+import { overwritesNewer, untilAny } from '../v1-call.ts';
+import { checkOrgId, parseIdempotencyKey } from '../validate.ts';
 import { about, begun } from './audit.ts';
-import { type HttpDeps, header } from './deps.ts';
+import { goneWith, type HttpDeps, header } from './deps.ts';
+import { parseLastEventId, type Streams } from './event-stream.ts';
+import { fileOf, importMediaTypes } from './imports/body.ts';
+import { parseImportQuery } from './imports/options.ts';
+import { sendRejects } from './imports/rejects.ts';
+import { endId, etagOf, isKnown, isOver, runEvents, untilNews } from './imports/watch.ts';
 
-const formats: Record<string, 'csv' | 'ndjson'> = {
-  'text/csv': 'csv',
-  'application/x-ndjson': 'ndjson',
-  'application/ndjson': 'ndjson',
-};
+type Fields = Record<string, unknown>;
 
-/** `POST /imports` (a streamed file), `GET /imports/{id}`, `GET /imports/{id}/rejects`. */
-export function registerImports(app: FastifyInstance, deps: HttpDeps): void {
+const listed = 50;
+const mostListed = 200;
+
+/**
+ * `POST /imports` (a streamed file), `GET /imports`, and of one: `GET /imports/{id}`, its `/events`, `/rows/{n}`, `/rejects`, and
+ * `POST /imports/{id}:pause|resume|cancel|retry`. What is not granted looks like what does not exist (P5).
+ */
+export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: Streams): void {
   const { producer, callers } = deps;
 
   app.register(async (scope) => {
-    scope.addContentTypeParser(Object.keys(formats), (_request, payload, done) => done(null, payload));
+    scope.removeContentTypeParser('application/json');
+    scope.addContentTypeParser(importMediaTypes, (_request, payload, done) => done(null, payload));
 
-    scope.post<{ Querystring: { noChangeRequired?: string; overwriteNewer?: string } }>(
+    scope.post<{ Querystring: Fields }>(
       '/imports',
       { bodyLimit: Number.MAX_SAFE_INTEGER },
       async (request, reply) => {
@@ -32,72 +42,169 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps): void {
         const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
         about(request, 'import', caller, org);
         authorize(caller, org, 'import');
-        const format = formats[(request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''];
-        if (!format) throw new PassferryError('media_type_unsupported');
-        const { noChangeRequired } = request.query;
-        if (noChangeRequired !== undefined && noChangeRequired !== 'true' && noChangeRequired !== 'false') {
-          throw new PassferryError('field_type', { fields: [{ field: 'noChangeRequired', reason: 'field_type' }] });
-        }
-        const overwriteNewer = parseFlag(request.query.overwriteNewer, 'overwriteNewer');
-        if (overwriteNewer) authorize(caller, org, 'admin');
-        const key = header(request, 'idempotency-key');
-        await begun(
-          request,
-          key === undefined ? {} : { run: await producer.runId(caller.name, org, parseIdempotencyKey(key)) },
-        );
-        const run = await importRows(
+        const { file, format } = fileOf(request);
+        const { choices, parse, expiresInMs } = parseImportQuery(request.query);
+        if (choices.overwriteNewer) authorize(caller, org, 'admin');
+        const given = header(request, 'idempotency-key');
+        const idempotencyKey = given === undefined ? makeIdempotencyKey() : parseIdempotencyKey(given);
+        const id = await producer.runId(caller.name, org, idempotencyKey);
+        await begun(request, { run: id });
+        // Also with an error: rows may be stored.
+        reply.header('idempotency-key', idempotencyKey);
+        const { view, warnings } = await importRows(
           producer,
           {
             caller: caller.name,
             org,
-            ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(key) }),
-            mayImport: (rowOrg) => isGranted(caller, rowOrg, overwriteNewer ? 'admin' : 'import'),
+            idempotencyKey,
+            mayImport: (rowOrg) => isGranted(caller, rowOrg, choices.overwriteNewer ? 'admin' : 'import'),
             isAdmin: (rowOrg) => isGranted(caller, rowOrg, 'admin'),
           },
-          request.body as Readable,
-          {
-            run: { format, changeRequired: noChangeRequired !== 'true', overwriteNewer },
-            parse: { format },
-          },
+          file,
+          { choices, parse: { ...(format && { format }), ...parse }, expiresInMs },
         );
-        if (overwriteNewer) {
-          request.log.info({ runId: run.view.id, org, by: caller.name }, overwritesNewer);
-        }
-        about(request, 'import', caller, org, { run: run.view.id });
+        if (choices.overwriteNewer) request.log.info({ runId: id, org, by: caller.name }, overwritesNewer);
+        about(request, 'import', caller, org, { run: view.id });
         return reply
           .code(202)
-          .header('location', `/imports/${run.view.id}`)
-          .header('idempotency-key', run.idempotencyKey)
-          .send(run.view);
+          .header('location', `/imports/${view.id}`)
+          .send(Object.keys(warnings).length > 0 ? { ...view, warnings } : view);
       },
     );
   });
 
-  async function visible(caller: Caller, id: string) {
+  /** Error: `run_unknown`, whether or not there is one. */
+  async function visible(caller: Caller, id: string): Promise<RunView> {
     const view = isRunId(id) ? await producer.runs.view(id) : undefined;
-    if (!view || !(isGranted(caller, view.org, 'import') || isGranted(caller, view.org, 'read'))) {
-      throw new PassferryError('run_unknown');
-    }
+    if (!view || !sees(caller, view.org)) throw new PassferryError('run_unknown');
     return view;
   }
 
-  app.get<{ Params: { id: string } }>('/imports/:id', async (request) => {
-    return visible(await callers.authenticate(request.headers.authorization), request.params.id);
+  /** Asks again what was asked when a stream was opened. An issuer that cannot be asked takes nothing away. */
+  async function stillSees(request: FastifyRequest, id: string): Promise<boolean> {
+    try {
+      await visible(await callers.authenticate(request.headers.authorization), id);
+      return true;
+    } catch (error) {
+      return error instanceof PassferryError && error.code === 'unavailable';
+    }
+  }
+
+  app.get<{ Querystring: Fields }>('/imports', async (request) => {
+    const caller = await callers.authenticate(request.headers.authorization);
+    const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
+    const orgReason = checkOrgId(org);
+    if (orgReason) throw badField('x-zitadel-orgid');
+    if (!isGranted(caller, org, 'import')) authorize(caller, org, 'read');
+    const limit = limitOf(request.query.limit);
+    const found = await producer.runs.list(org, limit, cursorOf(request.query.cursor));
+    const views = await Promise.all(found.map(({ id }) => producer.runs.view(id)));
+    const last = found.length === limit ? found.at(-1) : undefined;
+    return {
+      imports: views.filter((view): view is RunView => view?.org === org),
+      ...(last && { next: String(last.at) }),
+    };
+  });
+
+  app.get<{ Params: { id: string } }>('/imports/:id', async (request, reply) => {
+    const caller = await callers.authenticate(request.headers.authorization);
+    let view = await visible(caller, request.params.id);
+    const known = header(request, 'if-none-match');
+    const preferred = parsePrefer(header(request, 'prefer')).waitMs;
+    if (preferred !== undefined) {
+      const patience = Math.min(preferred, deps.waitMs);
+      reply.header('preference-applied', `wait=${Math.floor(patience / 1_000)}`);
+      await untilAny([deps.closing, goneWith(reply)], (signal) =>
+        untilNews(() => producer.runs.view(view.id), known, patience, signal),
+      );
+      view = await visible(caller, view.id);
+    }
+    if (!isOver(view)) reply.header('retry-after', '1');
+    const tag = etagOf(view);
+    reply.header('etag', tag);
+    return isKnown(known, tag) ? reply.code(304).send() : view;
+  });
+
+  app.get<{ Params: { id: string } }>('/imports/:id/events', { exposeHeadRoute: false }, async (request, reply) => {
+    const caller = await callers.authenticate(request.headers.authorization);
+    const view = await visible(caller, request.params.id);
+    const after = parseLastEventId(request);
+    // It has what there is: a client that reconnects by itself stops at this.
+    if (after !== undefined && isOver(view) && after === endId(view)) return reply.code(204).send();
+    return streams.answer(request, reply, caller.name, async (signal) => ({
+      blocks: runEvents(() => producer.runs.view(view.id), signal),
+      position: () => undefined,
+      isAllowed: () => stillSees(request, view.id),
+    }));
+  });
+
+  app.get<{ Params: { id: string; row: string } }>('/imports/:id/rows/:row', async (request) => {
+    const caller = await callers.authenticate(request.headers.authorization);
+    const view = await visible(caller, request.params.id);
+    const number = /^[1-9]\d{0,8}$/.test(request.params.row) ? Number(request.params.row) : 0;
+    const row = number === 0 ? undefined : await producer.runs.row(view, number);
+    if (!row || !seesRow(caller, row)) throw new PassferryError('row_unknown');
+    return row;
   });
 
   app.get<{ Params: { id: string } }>('/imports/:id/rejects', async (request, reply) => {
     const caller = await callers.authenticate(request.headers.authorization);
     const view = await visible(caller, request.params.id);
-    return reply.type('application/x-ndjson').send(Readable.from(ofGranted(producer.runs.rejects(view), caller)));
+    return sendRejects(request, reply, view, ofGranted(producer.runs.rejects(view), caller));
+  });
+
+  /** What a person does with a run: the verb after its id. */
+  const verbs: Record<string, (view: RunView) => Promise<unknown>> = {
+    pause: ({ id }) => producer.runs.order(id, 'pause'),
+    resume: ({ id }) => producer.runs.order(id, 'resume'),
+    cancel: ({ id }) => producer.runs.order(id, 'cancel'),
+    retry: ({ id }) => producer.runs.retry(id),
+  };
+
+  app.post<{ Params: { id: string } }>('/imports/:id', async (request, reply) => {
+    const caller = await callers.authenticate(request.headers.authorization);
+    const [, id = '', verb = ''] = /^([^:]*):([a-z]+)$/.exec(request.params.id) ?? [];
+    if (!Object.hasOwn(verbs, verb)) {
+      reply.header('allow', 'GET, HEAD');
+      throw new PassferryError('method_not_allowed');
+    }
+    const action = `import-${verb}` as AuditAction;
+    about(request, action, caller);
+    const view = await visible(caller, id);
+    about(request, action, caller, view.org, { run: view.id });
+    authorize(caller, view.org, 'import');
+    await begun(request);
+    const done = await (verbs[verb] as (typeof verbs)[string])(view);
+    if (verb === 'retry') about(request, action, caller, view.org, { count: (done as RetriedRun).reopened });
+    request.log.info({ runId: view.id, org: view.org, by: caller.name, verb }, 'a person did something with an import');
+    const after = await visible(caller, view.id);
+    return typeof done === 'object' ? { ...after, ...done } : after;
   });
 }
 
+const seeing: readonly Permission[] = ['import', 'read'];
+const sees = (caller: Caller, org: string) => seeing.some((each) => isGranted(caller, org, each));
+
 /** A run may have rows of several organizations; each is told to those it is granted to (P5). */
-async function* ofGranted(rows: AsyncIterable<RowView>, caller: Caller): AsyncGenerator<string> {
-  for await (const row of rows) {
-    const { org } = row;
-    if (org === undefined || isGranted(caller, org, 'import') || isGranted(caller, org, 'read')) {
-      yield `${JSON.stringify(row)}\n`;
-    }
-  }
+const seesRow = (caller: Caller, { org }: RowView) => org === undefined || sees(caller, org);
+
+async function* ofGranted(rows: AsyncIterable<RowView>, caller: Caller): AsyncGenerator<RowView> {
+  for await (const row of rows) if (seesRow(caller, row)) yield row;
+}
+
+function limitOf(value: unknown): number {
+  if (value === undefined) return listed;
+  const limit = /^\d{1,6}$/.test(`${value}`) ? Number(value) : 0;
+  if (limit < 1 || limit > mostListed) throw badField('limit');
+  return limit;
+}
+
+function cursorOf(value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'string' || !/^\d{1,15}$/.test(value)) throw new PassferryError('cursor_invalid');
+  return Number(value);
+}
+
+function badField(field: string): PassferryError {
+  return new PassferryError('field_type', { fields: [{ field, reason: 'field_type' }] });
 }

@@ -7,10 +7,13 @@ import { registerBatch } from './batch.ts';
 import type { HttpDeps } from './deps.ts';
 import { registerDocs } from './docs-page.ts';
 import { problem, v1Error } from './errors.ts';
+import { createStreams, defaultStreams } from './event-stream.ts';
 import { registerEvents } from './events.ts';
+import { registerEvidence } from './evidence.ts';
 import { registerHolds } from './holds.ts';
 import { registerImports } from './imports.ts';
 import { allowedOn, registerJobs } from './jobs.ts';
+import { registerResets } from './resets.ts';
 import { registerStatus } from './status.ts';
 import { registerV1 } from './v1.ts';
 import { registerWebhooks } from './webhooks.ts';
@@ -71,11 +74,15 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
     return reply.code(status).headers(headers).send(body);
   });
 
+  const streams = createStreams({ closing: deps.closing, perCaller: deps.streamsPerCaller ?? defaultStreams });
+
   registerV1(app, deps);
   registerJobs(app, deps);
   registerBatch(app, deps);
-  registerEvents(app, deps);
-  registerImports(app, deps);
+  registerEvents(app, deps, streams);
+  registerImports(app, deps, streams);
+  registerResets(app, deps);
+  registerEvidence(app, deps);
   registerHolds(app, deps);
   registerStatus(app, deps);
   registerWebhooks(app, deps);
@@ -99,7 +106,7 @@ function isV1Path(url: string): boolean {
 }
 
 function isOwnPath(url: string): boolean {
-  return /^\/(jobs|jobs:retry|jobs\/[^/?]+(\/events)?|events|imports|imports\/[^/?]+(\/rejects)?|holds|holds\/[^/?]+|status|why|audit|webhooks|webhooks\/[^/?]+(\/deliveries)?|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
+  return /^\/(jobs|jobs:retry|jobs\/[^/?]+(\/events)?|events|imports|imports\/[^/?]+(\/(rejects|handout|evidence|evidence:verify|events|rows\/[^/?]+))?|resets|holds|holds\/[^/?]+|status|why|audit|webhooks|webhooks\/[^/?]+(\/deliveries)?|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
     url,
   );
 }

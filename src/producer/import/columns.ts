@@ -21,7 +21,11 @@ const known = new Map<string, ColumnName>(
 /** Our column → the file's header, or `#n` for its nth column where there is no header. */
 export type ColumnMap = Partial<Record<ColumnName, string>>;
 
-const plain = (header: string) => header.trim().replaceAll(/[\s_.-]/g, '').toLowerCase();
+const plain = (header: string) =>
+  header
+    .trim()
+    .replaceAll(/[\s_.-]/g, '')
+    .toLowerCase();
 
 /** Any spelling of a column (`user_id`, `USERID`) → the name we use; undefined: not one of ours. */
 export function columnName(header: string): ColumnName | undefined {
@@ -158,7 +162,7 @@ function keptAt(names: string[], at: Columns['at'], text: string): number {
 }
 
 /** Does this name of a column speak of passwords themselves? */
-export function isSecret(name: string): boolean {
+function isSecret(name: string): boolean {
   const column = columnName(name);
   if (column !== undefined) return column === 'password';
   return /pass(?!port)|pwd|secret|hash|salt|token/i.test(name);

@@ -25,7 +25,7 @@ export interface Dialect {
 }
 
 /** What is known of a field besides its bounds; added up. */
-export const quoted = 1;
+const quoted = 1;
 export const doubled = 2;
 export const backslashed = 4;
 
@@ -219,7 +219,7 @@ export function cutCsv(dialect: Dialect, place: Place): Cutter<Cut> {
   }
 
   return {
-    *take(chunk, final) {
+    take(chunk, final) {
       let buffer = chunk;
       if (held.length > 0) {
         buffer = Buffer.concat([held, chunk]);
@@ -227,7 +227,7 @@ export function cutCsv(dialect: Dialect, place: Place): Cutter<Cut> {
         chunk.fill(0);
       }
       held = Buffer.alloc(0);
-      yield* records(buffer, final);
+      return records(buffer, final);
     },
     close: () => void held.fill(0),
   };

@@ -1,6 +1,6 @@
 import { type ColumnMap, recognized } from './columns.ts';
-import { CR, cutCsv, LF, recordLimit } from './csv-cut.ts';
 import { decodeUtf8, fieldsOf } from './csv.ts';
+import { CR, cutCsv, LF, recordLimit } from './csv-cut.ts';
 import type { Peekable } from './peekable.ts';
 import { fileError } from './reasons.ts';
 
@@ -17,47 +17,57 @@ export interface CsvHead {
 
 /** Looks at the beginning until its first record is there: what follows is not waited for. */
 export async function findHead(source: Peekable, comments: boolean): Promise<CsvHead | undefined> {
+  const scan = headScan(comments);
   for (let wanted = 1; ; ) {
     const bytes = await source.peek(wanted);
     const ended = bytes.length < wanted;
-    const found = headIn(bytes, ended || bytes.length > recordLimit, comments);
+    const found = scan(bytes, ended);
+    if ((found?.end ?? bytes.length) > recordLimit) throw fileError('header_unreadable');
     if (found || ended) return found;
-    if (bytes.length > recordLimit) throw fileError('header_unreadable');
     wanted = bytes.length + 1;
   }
 }
 
 const HASH = 35;
 const QUOTE = 34;
+const SPACE = 32;
 
-function headIn(bytes: Buffer, ended: boolean, comments: boolean): CsvHead | undefined {
+/** Goes on where it stopped, each time with more of the same bytes. */
+function headScan(comments: boolean): (bytes: Buffer, ended: boolean) => CsvHead | undefined {
   let found = 0;
   let lines = 0;
-  for (let start = 0; start < bytes.length; ) {
-    const isComment = comments && bytes[start] === HASH;
-    let inQuotes = false;
-    let blank = true;
-    let breaks = 0;
-    let i = start;
-    for (; i < bytes.length; i++) {
-      const byte = bytes[i] as number;
-      if (byte === LF || byte === CR) {
-        if (!inQuotes) break;
-        if (byte === LF || bytes[i + 1] !== LF) breaks++;
-      } else if (byte === QUOTE && !isComment) inQuotes = !inQuotes;
-      if (byte !== 32 && byte !== LF && byte !== CR) blank = false;
+  let start = 0;
+  let i = 0;
+  let inQuotes = false;
+  let blank = true;
+  let breaks = 0;
+
+  return (bytes, ended) => {
+    while (start < bytes.length) {
+      const isComment = comments && bytes[start] === HASH;
+      for (; i < bytes.length; i++) {
+        const byte = bytes[i] as number;
+        if (byte === LF || byte === CR) {
+          if (!inQuotes) break;
+          if (byte === LF || bytes[i + 1] !== LF) breaks++;
+        } else if (byte === QUOTE && !isComment) inQuotes = !inQuotes;
+        if (byte !== SPACE && byte !== LF && byte !== CR) blank = false;
+      }
+      // The byte after a carriage return decides what the line ends in.
+      if (!ended && (i === bytes.length || (bytes[i] === CR && i + 1 === bytes.length))) return undefined;
+      const lineEnd = bytes[i] === CR ? (bytes[i + 1] === LF ? 'crlf' : i + 1 < bytes.length ? 'cr' : 'lf') : 'lf';
+      const end = Math.min(bytes.length, i + (lineEnd === 'crlf' ? 2 : 1));
+      const before = lines;
+      lines += 1 + breaks;
+      if (isComment || /^sep=.\s*$/i.test(bytes.toString('latin1', start, Math.min(end, start + 8)))) found++;
+      else if (!blank) return { start, end, linesBefore: before, lines, comments: found, lineEnd };
+      start = i = end;
+      inQuotes = false;
+      blank = true;
+      breaks = 0;
     }
-    // The byte after a carriage return decides what the line ends in.
-    if (!ended && (i === bytes.length || (bytes[i] === CR && i + 1 === bytes.length))) return undefined;
-    const lineEnd = bytes[i] === CR ? (bytes[i + 1] === LF ? 'crlf' : i + 1 < bytes.length ? 'cr' : 'lf') : 'lf';
-    const end = Math.min(bytes.length, i + (lineEnd === 'crlf' ? 2 : 1));
-    const before = lines;
-    lines += 1 + breaks;
-    if (isComment) found++;
-    else if (!blank) return { start, end, linesBefore: before, lines, comments: found, lineEnd };
-    start = end;
-  }
-  return undefined;
+    return undefined;
+  };
 }
 
 const delimiters = [',', ';', '\t', '|'] as const;
@@ -80,8 +90,9 @@ export function findDelimiter(
   const best = tried.sort((a, b) => b.score - a.score || b.names.length - a.names.length)[0];
   if (!best) throw fileError('header_unreadable');
   // A row may hold the others in its password.
-  if (!options.header && tried.filter((each) => each.names.length > 1).length > 1) throw fileError('delimiter_ambiguous');
-  if (best.names.some((name) => name.includes('\0'))) throw fileError('file_not_text');
+  if (!options.header && tried.filter((each) => each.names.length > 1).length > 1)
+    throw fileError('delimiter_ambiguous');
+  if (record.includes(0)) throw fileError(record.includes('ustar') ? 'file_archive' : 'file_not_text');
   const spaces = record.includes(`${best.delimiter} `);
   return { delimiter: best.delimiter, names: best.names, spaces };
 }

@@ -1,9 +1,9 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import { type ColumnName, type Columns, columnNames, positionColumns, resolveColumns } from './columns.ts';
-import { backslashed, type Cut, cutCsv, type Dialect, doubled } from './csv-cut.ts';
+import { backslashed, type Cut, cutCsv, doubled } from './csv-cut.ts';
 import { findDelimiter, findHead } from './csv-head.ts';
 import type { Reader, ReaderOptions, SourceRecord } from './reader.ts';
-import { type ImportReason, fileError } from './reasons.ts';
+import { fileError, type ImportReason } from './reasons.ts';
 
 /** CSV: the dialect is recognised from the first record. */
 export const readCsv: Reader = async function* (source, { options, place, detected }) {
@@ -55,6 +55,11 @@ export const readCsv: Reader = async function* (source, { options, place, detect
 /** Cuts → records: fields become text here, if they are ours. */
 function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions, undecodable: ImportReason) {
   const ours = columnNames.flatMap((name) => (at[name] === undefined ? [] : [{ name, index: at[name] }]));
+  const handedOn = kept.map(({ name, at: index }) => ({
+    name,
+    index,
+    ours: ours.find((each) => each.index === index)?.name,
+  }));
   const passwordAt = at.password as number;
   const refuseBackslash = options.allowSuspicious !== true;
 
@@ -93,7 +98,9 @@ function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions,
       values[name] = text;
     }
     const columns: Record<string, string> = {};
-    for (const { name, at: index } of kept) columns[name] = textOf(cut, index, ascii) ?? '';
+    for (const { name, index, ours: column } of handedOn) {
+      columns[name] = (column === undefined ? textOf(cut, index, ascii) : values[column]) ?? '';
+    }
     return { line, byte, values, columns };
   }
 }
@@ -130,51 +137,4 @@ export function fieldsOf({ buffer, start, bounds, fields }: Cut): Buffer[] {
 /** Bytes → text; undefined when they are not UTF-8 (never U+FFFD in their place). */
 export function decodeUtf8(bytes: Buffer): string | undefined {
   return isUtf8(bytes) ? bytes.toString('utf8') : undefined;
-}
-
-/** One CSV record as bytes; or why it cannot be read. */
-export type CsvRecord = { line: number; fields: Buffer[] } | { line: number; reason: ImportReason };
-
-const plain: Dialect = { delimiter: 44, loneCr: false, skipSpaces: false, passwordAt: -1, comments: false };
-
-/** CSV with commas (no BOM) → records in file order, the header first. Holds one chunk and one record. */
-export async function* csvRecords(stream: AsyncIterable<Buffer>): AsyncGenerator<CsvRecord> {
-  const cutter = cutCsv(plain, { line: 1, byte: 0 });
-  function* records(chunk: Buffer, final: boolean): Generator<CsvRecord> {
-    for (const cut of cutter.take(chunk, final)) {
-      if (cut.reason !== undefined) yield { line: cut.line, reason: cut.reason };
-      else {
-        const fields = fieldsOf(cut);
-        yield { line: cut.line, fields };
-        for (const field of fields) field.fill(0);
-      }
-    }
-  }
-  try {
-    for await (const chunk of stream) yield* records(chunk, false);
-    yield* records(Buffer.alloc(0), true);
-  } finally {
-    cutter.close();
-  }
-}
-
-/** Fields of the header → names as written. @throws PassferryError for the whole file. */
-export function parseHeader(record: CsvRecord): { names: string[] } {
-  if ('reason' in record) throw fileError('header_unreadable');
-  const names = record.fields.map((field) => {
-    const name = decodeUtf8(field);
-    if (name === undefined || name.includes('\0')) throw fileError('file_not_text');
-    return name;
-  });
-  resolveColumns(names, {});
-  return { names };
-}
-
-/** Drops a UTF-8 BOM. */
-export async function* withoutBom(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let first = true;
-  for await (const chunk of stream) {
-    yield first && chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf ? chunk.subarray(3) : chunk;
-    first = false;
-  }
 }

@@ -25,18 +25,16 @@ export function detectEncoding(head: Buffer, named?: Encoding): { encoding: Enco
   return { encoding: named ?? 'utf-8', mark: 0 };
 }
 
-/** ASCII in UTF-16: every second byte of the first 16 is zero. */
+/** ASCII in UTF-16: every second byte of the first four is zero. No more is there for sure. */
 function looksLikeUtf16(head: Buffer): boolean {
-  const start = head.subarray(0, 16);
+  const start = head.subarray(0, 4);
   if (start.length < 4) return false;
   const zeros = [0, 1].map((parity) => start.every((byte, index) => (index % 2 === parity) === (byte === 0)));
   return zeros.includes(true);
 }
 
-export interface Transcoder {
-  /** The next bytes of the file → UTF-8. What it is given is zeroed unless it is given back. */
-  (chunk: Buffer, final: boolean): Buffer;
-}
+/** The next bytes of the file → UTF-8. What it is given is zeroed unless it is given back. */
+export type Transcoder = (chunk: Buffer, final: boolean) => Buffer;
 
 /** In UTF-8 nothing else starts with this byte: it stands for what does not exist in the encoding of the file. */
 const invalid = 0xff;

@@ -3,9 +3,9 @@ import { PassferryError } from '../../errors.ts';
 import { makeIdempotencyKey } from '../../ids.ts';
 import type { PageRow } from '../../page.ts';
 import type { RunOptions, RunView } from '../../run.ts';
-import type { Secret } from '../../secret.ts';
 import type { Producer } from '../producer.ts';
-import { isRejected, type ParsedRow, type ParseOptions, parseRows, type RejectedRow } from './parse.ts';
+import { type Detected, type ParseOptions, parseBatches } from './parse.ts';
+import { createRowTaker } from './take-row.ts';
 import { createSeenUsers } from './seen-users.ts';
 
 /** Who imports, and what is granted row by row. */
@@ -18,84 +18,123 @@ export interface ImportAsker {
   isAdmin(org: string): boolean;
 }
 
-const expiresInMs = 72 * 3_600_000;
+/** What is asked of an import, beside what its file is. Times are ms since the epoch. */
+export type ImportChoices = Pick<
+  RunOptions,
+  'changeRequired' | 'overwriteNewer' | 'dryRun' | 'maxFailures' | 'proofShare' | 'notBefore' | 'rate' | 'concurrency'
+> & {
+  duplicates?: 'last' | 'refuse';
+  /** When the passwords were known to be these, for rows that do not say. */
+  asOf?: number | 'now';
+};
+
+export interface ImportResult {
+  view: RunView;
+  idempotencyKey: string;
+  /** What is odd about passwords and ids that were taken as they are. */
+  warnings: Detected['warnings'];
+}
+
+/** How long the rows of an import may take, ms, where nobody says. */
+export const importExpiryMs = 72 * 3_600_000;
 
 /**
  * Takes a file while it arrives: each page is stored before the next is read. When this returns, every row is stored, to be set
- * or refused. The same file under the same key goes on where a cut upload stopped.
+ * or refused. The same file under the same key goes on where a cut upload stopped. Errors: those of the file; `as_of_required`
+ * before any row is stored; `idempotency_key_reused`; `accept_unknown`; `run_ended`.
  */
 export async function importRows(
   producer: Producer,
   asker: ImportAsker,
   file: Readable,
-  options: { run: RunOptions; parse: ParseOptions; expiresInMs?: number },
-): Promise<{ view: RunView; idempotencyKey: string }> {
+  how: { choices: ImportChoices; parse: ParseOptions; expiresInMs?: number },
+): Promise<ImportResult> {
+  const { choices } = how;
   const idempotencyKey = asker.idempotencyKey ?? makeIdempotencyKey();
   const id = await producer.runId(asker.caller, asker.org, idempotencyKey);
   const { caller, org } = asker;
   const seen = createSeenUsers();
+  const mac = producer.inputMac();
+  let detected: Detected | undefined;
+  let take: ReturnType<typeof createRowTaker> | undefined;
   let writer: Awaited<ReturnType<Producer['openRun']>> | undefined;
 
-  // Opened at the first row: a file that cannot be read leaves no run behind.
-  const opened = async () => {
-    writer ??= await producer.openRun({
-      ...{ id, caller, org, options: options.run },
-      expiresInMs: options.expiresInMs ?? expiresInMs,
-    });
-    return writer;
+  const parse: ParseOptions = {
+    ...how.parse,
+    onDetected: async (found) => {
+      checkAge(found, choices);
+      detected = found;
+      take = createRowTaker(found, asker, choices);
+      await how.parse.onDetected?.(found);
+    },
   };
+  // Opened at the first row: a file that cannot be read leaves no run behind.
+  const opened = () =>
+    producer.openRun({
+      ...{ id, caller, org, options: optionsOf(detected as Detected, choices, how.parse) },
+      expiresInMs: how.expiresInMs ?? importExpiryMs,
+    });
 
   try {
-    for await (const parsed of parseRows(file, options.parse)) {
-      const { row, password } = isRejected(parsed) ? { row: refused(parsed) } : taken(parsed, asker, options.run);
-      const named = row.refused === undefined && row.user !== undefined;
-      if (named && seen.again(row.org ?? org, row.user as string) && options.run.duplicates === 'refuse') {
-        password?.wipe();
-        await (await opened()).add({ ...place(row), user: row.user as string, refused: 'user_repeated' });
-      } else await (await opened()).add(row, password);
+    for await (const batch of parseBatches(mac.over(file), parse)) {
+      if (!take) throw new PassferryError('internal');
+      writer ??= await opened();
+      for (const parsed of batch) {
+        let { row, password } = take(parsed);
+        const named = row.refused === undefined && row.user !== undefined;
+        if (named && seen.again(row.org ?? org, row.user as string) && choices.duplicates === 'refuse') {
+          password?.wipe();
+          password = undefined;
+          row = repeated(row);
+        }
+        const full = writer.add(row, password);
+        if (full) await full;
+      }
     }
-    await (await opened()).flush();
+    writer ??= await opened();
+    await writer.flush();
   } catch (error) {
-    writer?.discard();
+    await writer?.discard();
     throw error instanceof PassferryError && error.reason === 'redis_down'
       ? new PassferryError('accept_unknown', { scope: 'backend', cause: error })
       : error;
   }
-  await producer.runs.closeInput(id, writer?.pages() ?? 0);
+  await producer.runs.closeInput(id, writer.pages(), {
+    content: `sha256:${writer.content()}`,
+    ...{ mac: mac.text(), bytes: mac.bytes() },
+  });
   const view = await producer.runs.view(id);
   if (!view) throw new PassferryError('accept_unknown', { scope: 'backend' });
-  return { view, idempotencyKey };
+  return { view, idempotencyKey, warnings: detected?.warnings ?? {} };
 }
 
-const place = ({ line, byte }: { line: number; byte?: number }) => ({ line, ...(byte !== undefined && { byte }) });
+/** Without it a file of last year would overwrite what people chose since. */
+function checkAge(found: Detected, { asOf, overwriteNewer }: ImportChoices): void {
+  if (asOf !== undefined || overwriteNewer || found.columns.setAt !== undefined) return;
+  throw new PassferryError('as_of_required', { fields: [{ field: 'asOf', reason: 'as_of_required' }] });
+}
 
-function refused(row: RejectedRow): PageRow {
-  const { userId, reason, field } = row;
+/** What is stored of it, and compared with what is asked under the same key later: the same words in the same order. */
+function optionsOf(found: Detected, { asOf, ...choices }: ImportChoices, { header, comments }: ParseOptions): RunOptions {
+  const { format, encoding, delimiter, columns, kept } = found;
   return {
-    ...place(row),
-    ...(userId !== undefined && { user: userId }),
-    refused: reason,
-    ...(field !== undefined && { field }),
+    ...{ format, encoding },
+    ...(delimiter !== undefined && { delimiter }),
+    ...(header === false && { header }),
+    ...(comments && { comments }),
+    ...{ map: columns, kept },
+    ...choices,
+    ...(asOf === 'now' ? { asOfNow: true as const } : asOf !== undefined && { asOf }),
   };
 }
 
-function taken(row: ParsedRow, asker: ImportAsker, run: RunOptions): { row: PageRow; password?: Secret } {
-  const org = row.org ?? asker.org;
-  if (!asker.mayImport(org)) {
-    row.password.wipe();
-    // Not the organization: in a row whose columns shifted it may be a piece of a password (P4).
-    return { row: { ...place(row), user: row.userId, refused: 'org_not_granted' } };
-  }
-  const changeRequired = row.noChangeRequired === undefined ? run.changeRequired : !row.noChangeRequired;
+function repeated({ line, byte, user, columns }: PageRow): PageRow {
   return {
-    row: {
-      ...place(row),
-      user: row.userId,
-      ...(org !== asker.org && { org }),
-      ...(changeRequired && { changeRequired }),
-      ...(asker.isAdmin(org) && { admin: true }),
-      ...(run.asOf !== undefined && { asOf: run.asOf }),
-    },
-    password: row.password,
+    line,
+    ...(byte !== undefined && { byte }),
+    ...(user !== undefined && { user }),
+    refused: 'user_repeated',
+    field: 'userId',
+    ...(columns && { columns }),
   };
 }

@@ -129,7 +129,7 @@ export function cutJsonArray(place: Place): Cutter<Frame> {
   const fits = (at: number) => elementColumn < 0 || at <= elementColumn;
 
   return {
-    *take(chunk, final) {
+    take(chunk, final) {
       let buffer = chunk;
       if (held.length > 0) {
         buffer = Buffer.concat([held, chunk]);
@@ -137,7 +137,7 @@ export function cutJsonArray(place: Place): Cutter<Frame> {
         chunk.fill(0);
       }
       held = Buffer.alloc(0);
-      yield* elements(buffer, final);
+      return elements(buffer, final);
     },
     close: () => void held.fill(0),
   };

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { checkMap, type ColumnName, columnLimit, columnName, columnNames, resolveColumns } from './columns.ts';
+import { type ColumnName, checkMap, columnLimit, columnName, columnNames, resolveColumns } from './columns.ts';
 import type { Cutter } from './csv-cut.ts';
 import { cutJsonArray } from './json-cut.ts';
 import { cutLines, type Frame } from './lines.ts';
@@ -13,13 +13,9 @@ export const readNdjson: Reader = (source, input) => readJson(source, input, cut
 /** One list of objects. */
 export const readJsonArray: Reader = (source, input) => readJson(source, input, cutJsonArray(input.place));
 
-async function* readJson(
-  source: Parameters<Reader>[0],
-  input: ReaderInput,
-  cutter: Cutter<Frame>,
-): ReturnType<Reader> {
+async function* readJson(source: Parameters<Reader>[0], input: ReaderInput, cutter: Cutter<Frame>): ReturnType<Reader> {
   checkMap(input.options.map ?? {});
-  const records = jsonReader(input, await lineEndOf(source));
+  const records = jsonReader(input);
   try {
     for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
       yield records(cutter.take(chunk, false));
@@ -30,23 +26,15 @@ async function* readJson(
   }
 }
 
-/** Of the beginning only: it is not waited for. */
-async function lineEndOf(source: Parameters<Reader>[0]): Promise<'lf' | 'crlf' | 'cr'> {
-  const head = await source.peek(1);
-  const cr = head.indexOf(13);
-  const lf = head.indexOf(10);
-  if (cr < 0 || (lf >= 0 && lf < cr)) return 'lf';
-  return lf === cr + 1 ? 'crlf' : 'cr';
-}
-
 const isBlank = (bytes: Buffer) => bytes.every((byte) => byte === 32 || (byte >= 9 && byte <= 13));
 
 type Parsed = Record<string, unknown> | ImportReason;
 
-function jsonReader({ options, detected, place }: ReaderInput, lineEnd: 'lf' | 'crlf' | 'cr') {
+function jsonReader({ options, detected, place }: ReaderInput) {
   const nameOf = keyNames(options);
   const undecodable: ImportReason = place.width ? 'row_not_encoded' : 'row_not_utf8';
   let first = true;
+  let named = new Map<ColumnName, string>();
 
   return function* records(frames: Iterable<Frame>): Generator<SourceRecord> {
     for (const frame of frames) {
@@ -56,7 +44,9 @@ function jsonReader({ options, detected, place }: ReaderInput, lineEnd: 'lf' | '
       if (first) {
         first = false;
         if ('bytes' in frame) checkFirst(frame.bytes, parsed, options.map !== undefined);
-        detected({ ...describe(typeof parsed === 'string' ? [] : Object.keys(parsed), options), lineEnd, comments: 0 });
+        const { named: names, ...found } = describe(typeof parsed === 'string' ? [] : Object.keys(parsed), options);
+        named = names;
+        detected(found);
       }
       yield typeof parsed === 'string' ? { line, byte, reason: parsed } : toRecord(line, byte, parsed);
     }
@@ -70,7 +60,8 @@ function jsonReader({ options, detected, place }: ReaderInput, lineEnd: 'lf' | '
       if (column && Object.hasOwn(values, column)) return { line, byte, reason: 'field_repeated', field: column };
       if (column) values[column] = value;
       if (kept && column !== 'password' && value !== null) {
-        columns[key] = typeof value === 'object' ? JSON.stringify(value) : String(value);
+        columns[(column && named.get(column)) ?? key] =
+          typeof value === 'object' ? JSON.stringify(value) : String(value);
       }
     }
     return { line, byte, values, columns };
@@ -113,31 +104,44 @@ function checkFirst(bytes: Buffer, parsed: Parsed, mapped: boolean): void {
   if (parsed === 'row_not_json' && /^\s*\{(?:\s*|.*[[{,]\s*)$/s.test(bytes.toString('latin1'))) {
     throw fileError('file_json_object');
   }
-  if (typeof parsed !== 'string' && !mapped && !Object.keys(parsed).some(columnName) && Object.values(parsed).some(isList)) {
+  if (
+    typeof parsed !== 'string' &&
+    !mapped &&
+    !Object.keys(parsed).some(columnName) &&
+    Object.values(parsed).some(isList)
+  ) {
     throw fileError('file_json_object');
   }
 }
 
 const isList = (value: unknown) => Array.isArray(value) && value.length > 0 && typeof value[0] === 'object';
 
-/** What the keys of the first row say of the file. A key may come later, so only those of a mapping must be there. */
+/**
+ * What the keys of the first row say of the file. Others may come later: only those of a mapping of userId and password must be
+ * there, and rows hand on all of ours, each under one name.
+ */
 function describe(keys: string[], { map = {}, keepColumns = [] }: ReaderOptions) {
-  if (keys.length === 0) return { header: [], columns: {}, kept: [] };
-  // What no first row has to have: checked with the row itself.
-  const padded = [...keys];
-  for (const name of ['userId', 'password'] as const) {
-    if (map[name] === undefined && !keys.some((key) => columnName(key) === name)) padded.push(name);
+  const names = [...keys];
+  const required = ['userId', 'password'];
+  for (const name of columnNames) {
+    const mapped = map[name];
+    const there = mapped === undefined ? keys.some((key) => columnName(key) === name) : hasKey(keys, mapped);
+    const mustBe = mapped !== undefined && required.includes(name) && keys.length > 0;
+    // Never both of the two that exclude each other.
+    const excluded = name === 'changeRequired' || name === 'noChangeRequired';
+    if (!there && !mustBe && (!excluded || mapped !== undefined)) names.push(mapped ?? name);
   }
-  const optional = columnNames.filter((name) => name !== 'userId' && name !== 'password');
-  for (const name of optional) if (map[name] !== undefined && !hasKey(padded, map[name])) padded.push(map[name]);
-  for (const name of keepColumns) if (!hasKey(padded, name)) padded.push(name);
-  const { at, kept } = resolveColumns(padded, { map, keep: keepColumns });
-  const named = Object.entries(at).filter(([, index]) => index < keys.length);
-  const all = [...kept.map((column) => column.at), at.password as number].sort((a, b) => a - b);
+  for (const name of keepColumns) if (!hasKey(names, name)) names.push(name);
+  const { at, kept } = resolveColumns(names, { map, keep: keepColumns });
+  const nameOf = ([name, index]: [string, number]): [string, string] => [name, names[index] as string];
+  const all = Object.entries(at).map(nameOf) as [ColumnName, string][];
   return {
     header: keys,
-    columns: Object.fromEntries(named.map(([name, index]) => [name, padded[index] as string])),
-    kept: all.map((index) => padded[index] as string),
+    columns: Object.fromEntries(all.filter(([, name]) => keys.includes(name))),
+    kept: [...kept.map((column) => column.at), at.password as number]
+      .sort((a, b) => a - b)
+      .map((i) => names[i] as string),
+    named: new Map(all),
   };
 }
 
@@ -152,7 +156,8 @@ function keyNames({ map = {}, keepColumns = [] }: ReaderOptions) {
     const named = mapped.find((name) => map[name]?.trim().toLowerCase() === plain);
     const usual = columnName(key);
     const column = named ?? (usual !== undefined && map[usual] === undefined ? usual : undefined);
-    const kept = key !== '__proto__' && (column !== undefined || keepColumns.some((name) => name.toLowerCase() === plain));
+    const kept =
+      key !== '__proto__' && (column !== undefined || keepColumns.some((name) => name.toLowerCase() === plain));
     return { column, kept };
   };
   return (key: string) => {

@@ -57,7 +57,7 @@ export function cutLines(place: Place): Cutter<Frame> {
   }
 
   return {
-    *take(chunk, final) {
+    take(chunk, final) {
       let buffer = chunk;
       if (held.length > 0) {
         buffer = Buffer.concat([held, chunk]);
@@ -65,7 +65,7 @@ export function cutLines(place: Place): Cutter<Frame> {
         chunk.fill(0);
       }
       held = Buffer.alloc(0);
-      yield* lines(buffer, final);
+      return lines(buffer, final);
     },
     close: () => void held.fill(0),
   };

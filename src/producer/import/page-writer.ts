@@ -1,9 +1,9 @@
-import { createHmac, scrypt } from 'node:crypto';
+import { createHash, createHmac, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
 import { PassferryError } from '../../errors.ts';
 import type { FingerprintKeys } from '../../key-files.ts';
 import type { Pages } from '../../ledger/pages.ts';
-import { makePage, type PageHead, type PageRow, pageRows } from '../../page.ts';
+import { joinPasswords, makePage, type PageHead, type PageRow, pageRows, rowsText } from '../../page.ts';
 import { packRow, rowBytes } from '../../row-outcome.ts';
 import type { Secret } from '../../secret.ts';
 import type { JobKey } from '../../signature.ts';
@@ -16,13 +16,28 @@ const stretch = promisify(scrypt) as (
 ) => Promise<Buffer>;
 
 /** What the writer is told of its run. */
-export type RunPlace = Pick<PageHead, 'run' | 'org' | 'caller' | 'runAt' | 'expiresAt' | 'overwriteNewer'> & {
-  ttlMs: number;
-};
+export type RunPlace = Pick<
+  PageHead,
+  'run' | 'org' | 'caller' | 'runAt' | 'expiresAt' | 'overwriteNewer' | 'dryRun' | 'proofShare' | 'reset'
+> & { ttlMs: number };
+
+/** Pages on their way at once: the thread pool and Redis work while the next rows are read. */
+const pagesAtOnce = 4;
+
+/** A page before it is sealed. */
+interface Draft {
+  number: number;
+  rows: PageRow[];
+  text: string;
+  /** Its passwords, joined. */
+  plain: Buffer;
+  /** What the same file would say again: without passwords that were made here, and what was made of them. */
+  asked: { text: string; plain: Buffer };
+}
 
 /**
- * Rows in file order → pages, each stored before the next is begun. A page that is there already must be the same one, or the
- * file is another: `idempotency_key_reused`.
+ * Rows in file order → pages, stored in that order, a few of them at once. A page that is there already must be the same
+ * one, or the file is another: `idempotency_key_reused`.
  */
 export function createPageWriter(options: {
   pages: Pages;
@@ -38,28 +53,57 @@ export function createPageWriter(options: {
   let rows: PageRow[] = [];
   let passwords: (Secret | undefined)[] = [];
   let dataKey: Promise<{ id: string; bytes: Buffer }> | undefined;
+  const content = createHash('sha256');
+  const onTheirWay: Promise<void>[] = [];
+  /** The page before was handed to Redis. */
+  let sent = Promise.resolve();
+  let failed: { error: unknown } | undefined;
 
-  async function flush(): Promise<void> {
-    if (rows.length === 0) return;
-    const [taken, secrets] = [rows, passwords];
+  /** Waits only when too many are on their way, or for one that failed. */
+  function turnPage(): Promise<void> | undefined {
+    const [text, plain] = [rowsText(rows), joinPasswords(passwords)];
+    const bare = ({ handout: _, ...row }: PageRow): PageRow => row;
+    const asked = place.reset ? { text: rowsText(rows.map(bare)), plain: Buffer.alloc(0) } : { text, plain };
+    const draft: Draft = { number: page++, rows, text, plain, asked };
+    for (const secret of passwords) secret?.wipe();
     rows = [];
     passwords = [];
-    try {
-      await storePage(page++, taken, secrets);
-    } finally {
-      for (const secret of secrets) secret?.wipe();
-    }
+    content.update(asked.text).update('\n');
+    const before = sent;
+    const stored = { sent: () => {} };
+    sent = new Promise((resolve) => {
+      stored.sent = resolve;
+    });
+    const done = storePage(draft, before, stored.sent)
+      .catch((error) => {
+        failed ??= { error };
+      })
+      .finally(() => {
+        stored.sent();
+        draft.plain.fill(0);
+      });
+    onTheirWay.push(done);
+    return onTheirWay.length < pagesAtOnce && !failed ? undefined : oneLess();
   }
 
-  async function storePage(number: number, taken: PageRow[], secrets: (Secret | undefined)[]): Promise<void> {
+  async function oneLess(): Promise<void> {
+    await onTheirWay.shift();
+    if (failed) throw failed.error;
+  }
+
+  async function storePage(draft: Draft, before: Promise<void>, sentNow: () => void): Promise<void> {
+    const { number, rows: taken } = draft;
     const { run, ttlMs } = place;
-    const reserved = await pages.reserve(run, number, taken.length, ttlMs);
+    const today = prints.current(options.retentionMs);
+    const [reserved, print] = await Promise.all([
+      pages.reserve(run, number, taken.length, ttlMs),
+      pagePrint(today, draft),
+    ]);
     if (reserved.kind === 'stored') {
       const [id = ''] = reserved.print.split('.');
-      const key = prints.find(id);
-      if (!key || (await pagePrint(key, taken, secrets)) !== reserved.print) {
-        throw new PassferryError('idempotency_key_reused');
-      }
+      const key = id === today.id ? undefined : prints.find(id);
+      const mine = id === today.id ? print : key && (await pagePrint(key, draft));
+      if (mine !== reserved.print) throw new PassferryError('idempotency_key_reused');
       return;
     }
     dataKey ??= options.newKey();
@@ -81,43 +125,53 @@ export function createPageWriter(options: {
       rejected++;
       packRow(jobKey, run, number * pageRows + i + 1, row.refused).bytes.copy(ends, i * rowBytes);
     });
-    await pages.store(run, number, makePage(jobKey, key.bytes, head, taken, secrets), {
-      print: await pagePrint(prints.current(options.retentionMs), taken, secrets),
-      ...{ ends, rejected, accepted: taken.length - rejected, ttlMs },
+    const made = makePage(jobKey, key.bytes, head, draft.text, draft.plain);
+    await before;
+    // None after one that failed: pages are stored without a gap.
+    if (failed) return;
+    const answer = pages.store(run, number, made, {
+      ...{ print, ends, rejected, accepted: taken.length - rejected, ttlMs },
     });
+    sentNow();
+    await answer;
   }
 
   return {
-    /** The next row; its password is wiped once it is sealed. */
-    async add(row: PageRow, password?: Secret): Promise<void> {
+    /** The next row; its password is wiped once its page is full. Wait for what is returned. */
+    add(row: PageRow, password?: Secret): Promise<void> | undefined {
       rows.push(row);
       passwords.push(password);
-      if (rows.length >= pageRows) await flush();
+      return rows.length >= pageRows ? turnPage() : undefined;
     },
-    /** The last page may be short; after it nothing is added. */
-    flush,
+    /** All rows are stored when this resolves. The last page may be short; after it nothing is added. */
+    async flush(): Promise<void> {
+      if (rows.length > 0) await turnPage();
+      while (onTheirWay.length > 0) await oneLess();
+      if (failed) throw failed.error;
+    },
     /** Pages so far, those that were stored before too. */
     pages: () => page,
-    /** Given up: nothing of what was not stored stays in memory. */
-    discard(): void {
+    /** SHA-256 of the parts of all pages that are not secret, each with a line feed after it; hexadecimal. Once, at the end. */
+    content: () => content.digest('hex'),
+    /** Given up: what is on its way is let go on, nothing of the rest stays in memory. */
+    async discard(): Promise<void> {
       for (const secret of passwords) secret?.wipe();
       rows = [];
       passwords = [];
+      await Promise.all(onTheirWay);
     },
   };
 }
 
-/** "Is it the same page?": `<id of the key>.<mac>`, stretched as that of a single request is; rows and passwords together. */
-async function pagePrint(
-  { id, key }: { id: string; key: Buffer },
-  rows: PageRow[],
-  passwords: (Secret | undefined)[],
-): Promise<string> {
-  const mac = createHmac('sha256', key).update(JSON.stringify(rows));
-  for (const secret of passwords) {
-    const bytes = secret?.bytes() ?? Buffer.alloc(0);
-    mac.update(`${bytes.length}:`).update(bytes);
-  }
-  const stretched = await stretch(mac.digest(), key, 16, { N: 1024, r: 8, p: 1 });
+/** Who guesses one password of so many needs all others too. */
+const manyRows = 100;
+
+/**
+ * "Is it the same page?": `<id of the key>.<mac>`, rows and passwords together; that of few rows is stretched as that of a
+ * single request is.
+ */
+async function pagePrint({ id, key }: { id: string; key: Buffer }, { rows, asked: { text, plain } }: Draft): Promise<string> {
+  const mac = createHmac('sha256', key).update(text).update('\0').update(plain).digest();
+  const stretched = await stretch(mac, key, 16, { N: rows.length < manyRows ? 1024 : 128, r: 8, p: 1 });
   return `${id}.${stretched.toString('base64url')}`;
 }

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Encoding } from './encoding.ts';
 import { peekable } from './peekable.ts';
-import type { Detected, ImportFormat, ReaderOptions } from './reader.ts';
+import type { Detected, ImportFormat, ReaderOptions, SourceRecord } from './reader.ts';
 import { readers } from './readers.ts';
 import { fileError } from './reasons.ts';
 import type { ParsedRow, RejectedRow } from './row.ts';
@@ -9,8 +9,7 @@ import { toRow } from './row.ts';
 import type { WarningKind } from './suspicious.ts';
 import { type Unpacked, unpack } from './unpack.ts';
 
-export { importAdvice } from './advice.ts';
-export type { ColumnMap, ColumnName } from './columns.ts';
+export type { ColumnMap } from './columns.ts';
 export type { Detected, ImportFormat } from './reader.ts';
 export { rowReasonFacts } from './reasons.ts';
 export type { ParsedRow, RejectedRow } from './row.ts';
@@ -39,59 +38,73 @@ export async function* parseRows(
   stream: AsyncIterable<Buffer> | Readable,
   options: ParseOptions = {},
 ): AsyncGenerator<ParsedRow | RejectedRow> {
+  for await (const rows of parseBatches(stream, options)) for (const row of rows) yield row;
+}
+
+/** The same, some hundred rows at a time: each is made when it is asked for. */
+export async function* parseBatches(
+  stream: AsyncIterable<Buffer> | Readable,
+  options: ParseOptions = {},
+): AsyncGenerator<Iterable<ParsedRow | RejectedRow>> {
   const raw = peekable((stream as AsyncIterable<Buffer>)[Symbol.asyncIterator]());
   let unpacked: Unpacked | undefined;
   try {
     unpacked = await unpack(raw, options);
-    yield* textRows(unpacked, options);
+    const { format, batches, detected, warn } = await readerOf(unpacked, options);
+    const rowOptions = { noChangeRequired: options.noChangeRequired, allowSuspicious: options.allowSuspicious, warn };
+    let row = 0;
+    function* rowsOf(records: Iterator<SourceRecord>, first: SourceRecord): Generator<ParsedRow | RejectedRow> {
+      for (let next: IteratorResult<SourceRecord> = { value: first }; !next.done; next = records.next()) {
+        const { line, byte, values, columns, reason, field } = next.value;
+        row++;
+        if (values) yield toRow({ row, line, byte }, values, columns, rowOptions);
+        else yield { row, line, byte, reason: reason ?? 'row_columns', ...(field && { field }) };
+      }
+    }
+    for await (const batch of batches) {
+      const records = batch[Symbol.iterator]();
+      const first = records.next();
+      if (first.done) continue;
+      try {
+        if (row === 0) await options.onDetected?.(detected());
+        yield rowsOf(records, first.value);
+      } finally {
+        // Zeroes what was read, also when whoever asked stops in the middle (P4).
+        records.return?.();
+      }
+    }
+    if (row === 0) throw fileError(format === 'csv' ? 'file_no_rows' : 'file_empty');
   } finally {
     await (unpacked?.source ?? raw).close();
   }
 }
 
-async function* textRows(
-  { source, compression, encoding, mark, width }: Unpacked,
-  options: ParseOptions,
-): AsyncGenerator<ParsedRow | RejectedRow> {
+async function readerOf({ source, compression, encoding, mark, width }: Unpacked, options: ParseOptions) {
   const format = await formatOf(source, options.format);
   const warnings: Detected['warnings'] = {};
-  const warn = (kind: WarningKind) => {
-    warnings[kind] = (warnings[kind] ?? 0) + 1;
-  };
-  let found: Detected | undefined;
-  let told = false;
+  const none = { header: [], columns: {}, kept: [], comments: 0 } as const;
+  let found: Detected = { format, compression, encoding, warnings, ...none, header: [], kept: [] };
   const batches = readers[format](source, {
     options,
     place: { line: 1, byte: mark, width },
     detected: (more) => {
-      found = { format, compression, encoding, comments: 0, warnings, ...more };
+      found = { ...found, ...more };
     },
   });
-  const rowOptions = { noChangeRequired: options.noChangeRequired, allowSuspicious: options.allowSuspicious, warn };
-  let row = 0;
-  for await (const batch of batches) {
-    for (const { line, byte, values, columns, reason, field } of batch) {
-      if (!told && found) {
-        told = true;
-        await options.onDetected?.(found);
-      }
-      row++;
-      if (values) yield toRow({ row, line, byte }, values, columns, rowOptions);
-      else yield { row, line, byte, reason: reason ?? 'row_columns', ...(field && { field }) };
-    }
-  }
-  if (row === 0) throw fileError(format === 'csv' ? 'file_no_rows' : 'file_empty');
+  const warn = (kind: WarningKind) => {
+    warnings[kind] = (warnings[kind] ?? 0) + 1;
+  };
+  return { format, batches, detected: () => found, warn };
 }
 
 /** Looks at the first character that is no space. */
 async function formatOf(source: Unpacked['source'], named: ImportFormat | undefined): Promise<ImportFormat> {
   const isSpace = (byte: number) => byte === 32 || (byte >= 9 && byte <= 13);
   let first: number | undefined;
-  for (let wanted = 1; first === undefined; ) {
-    const head = await source.peek(wanted);
-    first = head.find((byte) => !isSpace(byte));
-    if (first === undefined && (head.length < wanted || head.length > 64 * 1024)) throw fileError('file_empty');
-    wanted = head.length + 1;
+  for (let at = 0; first === undefined; at++) {
+    const head = await source.peek(at + 1);
+    if (at >= head.length || at > 64 * 1024) throw fileError('file_empty');
+    if (!isSpace(head[at] as number)) first = head[at];
   }
   if (named === 'csv') return 'csv';
   if (first === 0x5b) return 'json';

@@ -10,14 +10,22 @@ export interface Peekable {
 
 /** Never holds more than was asked for and one chunk. */
 export function peekable(iterator: AsyncIterator<Buffer>): Peekable {
-  let held: Buffer = Buffer.alloc(0);
+  // Grows by doubling, or one byte at a time would cost the square of them.
+  let storage: Buffer = Buffer.alloc(0);
+  let held: Buffer = storage;
   let ended = false;
+  let reading = false;
 
   async function read(): Promise<Buffer | undefined> {
     if (ended) return undefined;
-    const { done, value } = await iterator.next();
-    ended = done === true;
-    return ended ? undefined : value;
+    reading = true;
+    try {
+      const { done, value } = await iterator.next();
+      ended = done === true;
+      return ended ? undefined : value;
+    } finally {
+      reading = false;
+    }
   }
 
   return {
@@ -25,21 +33,31 @@ export function peekable(iterator: AsyncIterator<Buffer>): Peekable {
       while (held.length < atLeast) {
         const chunk = await read();
         if (chunk === undefined) break;
-        const parts = [held, chunk];
-        held = Buffer.concat(parts);
-        for (const part of parts) part.fill(0);
+        const length = held.length + chunk.length;
+        if (length > storage.length) {
+          const before = storage;
+          storage = Buffer.alloc(length * 2);
+          held.copy(storage);
+          before.fill(0);
+        }
+        chunk.copy(storage, held.length);
+        chunk.fill(0);
+        held = storage.subarray(0, length);
       }
       return held;
     },
     async next() {
       if (held.length === 0) return read();
       const first = held;
-      held = Buffer.alloc(0);
+      held = storage = Buffer.alloc(0);
       return first;
     },
     async close() {
       held.fill(0);
-      await iterator.return?.();
+      const closing = Promise.resolve(iterator.return?.());
+      // A source that is being read ends when it has answered: a sender that stalls must not be waited for.
+      if (reading) closing.catch(() => undefined);
+      else await closing;
     },
   };
 }

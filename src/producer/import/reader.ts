@@ -15,7 +15,8 @@ export interface Detected {
   encoding: Encoding;
   /** Of CSV only. */
   delimiter?: string;
-  lineEnd: 'lf' | 'crlf' | 'cr';
+  /** Of CSV only. */
+  lineEnd?: 'lf' | 'crlf' | 'cr';
   /** Names as they stand in the file: of CSV its header; of JSON the keys of the first row. Empty without a header. */
   header: string[];
   /** Our column → its name in the file, or `#n` without a header. */
@@ -61,7 +62,7 @@ export interface ReaderInput {
   /** Where the first byte stands in the file. */
   place: Place;
   /** To be called once, before the first record. */
-  detected(found: Pick<Detected, 'header' | 'columns' | 'kept' | 'lineEnd'> & Partial<Detected>): void;
+  detected(found: Pick<Detected, 'header' | 'columns' | 'kept'> & Partial<Detected>): void;
 }
 
 /**

@@ -1,9 +1,8 @@
 import type { Code, ErrorOptions, Reason } from '../../errors.ts';
 import { PassferryError, reasons } from '../../errors.ts';
 
-/** Reasons that only files and their rows have: reason → code and fixed text. What to do stands in `advice.ts`. */
-export const importReasons = {
-  // the whole file
+/** Reasons that only whole files have: reason → code and fixed text. What to do stands in `advice.ts`. */
+export const fileReasons = {
   file_empty: ['invalid_argument', 'The file is empty.'],
   file_no_rows: ['invalid_argument', 'The file has a header but no rows.'],
   file_not_text: ['invalid_argument', 'The file is not text.'],
@@ -37,7 +36,10 @@ export const importReasons = {
   map_position_needed: ['invalid_argument', 'A file without a header needs positions for userId and password.'],
   keep_column_missing: ['invalid_argument', 'A column that was to be kept is not in the file.'],
   keep_column_secret: ['invalid_argument', 'A column that holds passwords cannot be kept.'],
-  // one row
+} as const satisfies Record<string, readonly [Code, string]>;
+
+/** Reasons that only rows of a file have. */
+const rowReasons = {
   line_too_long: ['invalid_argument', 'The line is longer than 64 KiB.'],
   csv_quote: [
     'invalid_argument',
@@ -71,11 +73,17 @@ export const importReasons = {
   change_twice: ['invalid_argument', 'The row has both changeRequired and noChangeRequired.'],
   password_is_hash: ['invalid_argument', 'The password looks like the hash of one.'],
   password_marker: ['invalid_argument', 'The password is a mark for a missing or disabled one.'],
-  set_at_missing: ['invalid_argument', 'The row does not say when its password was set, and the import does not either.'],
+  set_at_missing: [
+    'invalid_argument',
+    'The row does not say when its password was set, and the import does not either.',
+  ],
   set_at_invalid: ['invalid_argument', 'The time of the password cannot be read.'],
   set_at_ambiguous: ['invalid_argument', 'The date can be read as day before month and as month before day.'],
   set_at_future: ['invalid_argument', 'The time of the password lies in the future.'],
 } as const satisfies Record<string, readonly [Code, string]>;
+
+/** Both. */
+export const importReasons = { ...fileReasons, ...rowReasons };
 
 export type ImportReason = keyof typeof importReasons;
 

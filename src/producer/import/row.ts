@@ -111,7 +111,7 @@ export function toRow(
 }
 
 /** Neither too long nor in need of a look at its encoding: spares most rows the slower checks. */
-const short = /^[\x01-\x7f]{1,72}$/;
+const short = /^[\x20-\x7e]{1,72}$/;
 const simpleId = /^[\x21-\x7e]{1,200}$/;
 
 function flagOf(value: unknown): boolean | undefined | 'field_type' {
@@ -128,6 +128,6 @@ function checkId(
   rounded: RowReason,
 ): RowReason | undefined {
   if (typeof id !== 'string') return notText;
-  if (eNotation.test(id)) return rounded;
+  if ((id.includes('E') || id.includes('e')) && eNotation.test(id)) return rounded;
   return simpleId.test(id) ? undefined : check(id);
 }

@@ -21,7 +21,8 @@ function fromEpoch(text: string): number | Reason {
   return text.length === 12 || text.length === 13 ? Number(text) : 'set_at_invalid';
 }
 
-const iso = /^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?([Zz]|UTC|[+-]\d\d(?::?\d\d)?)?)?$/;
+const iso =
+  /^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?([Zz]|UTC|[+-]\d\d(?::?\d\d)?)?)?$/;
 
 function fromIso(text: string): number | Reason {
   const found = iso.exec(text);

@@ -5,6 +5,7 @@ export const warningKinds = [
   'password_smart_quote',
   'password_control_character',
   'password_not_nfc',
+  'password_mojibake',
   'id_trailing_zeros',
   'id_space_around',
 ] as const;
@@ -21,9 +22,21 @@ const hashes = [
 ];
 
 const markers = new Set(
-  ['!', '!!', '*', 'x', 'locked', '*lk*', '*np*', 'null', '(null)', '\\n', 'undefined', 'redacted', '[redacted]'].concat(
-    ['<redacted>', '[object object]', 'none', 'nan', 'n/a', '#n/a', 'nil', '[secret]', '<null>'],
-  ),
+  [
+    '!',
+    '!!',
+    '*',
+    'x',
+    'locked',
+    '*lk*',
+    '*np*',
+    'null',
+    '(null)',
+    '\\n',
+    'undefined',
+    'redacted',
+    '[redacted]',
+  ].concat(['<redacted>', '[object object]', 'none', 'nan', 'n/a', '#n/a', 'nil', '[secret]', '<null>']),
 );
 
 /** A first character that none of the two can do without, or all hexadecimal. */
@@ -34,7 +47,8 @@ export function suspicion(password: string): 'password_is_hash' | 'password_mark
   if (!worthALook.test(password)) return undefined;
   if (hashes.some((hash) => hash.test(password))) return 'password_is_hash';
   // Django's mark of an unusable one; masks of other tools.
-  if (/^!(?:[A-Za-z0-9]{40})?$|^[*•●]{3,}$/.test(password) || markers.has(password.toLowerCase())) return 'password_marker';
+  if (/^!(?:[A-Za-z0-9]{40})?$|^[*•●]{3,}$/.test(password) || markers.has(password.toLowerCase()))
+    return 'password_marker';
   return undefined;
 }
 
@@ -47,10 +61,12 @@ export function passwordWarnings(password: string, warn: (kind: WarningKind) => 
   if (/[\u2018-\u201f\u2010\u2011\u2013\u2014]/.test(password)) warn('password_smart_quote');
   if (/\p{Cc}/u.test(password)) warn('password_control_character');
   if (password.normalize('NFC') !== password) warn('password_not_nfc');
+  // UTF-8 that was read as Windows-1252 or Latin-1.
+  if (/[\u00c2\u00c3][\u0080-\u00bf\u0152-\u0192\u02c6-\u2122]/.test(password)) warn('password_mojibake');
 }
 
 export function idWarnings(id: string, warn: (kind: WarningKind) => void): void {
   // A spreadsheet keeps 15 digits.
-  if (id.length > 15 && /^\d{13,}000$/.test(id)) warn('id_trailing_zeros');
+  if (id.length > 15 && id.endsWith('000') && /^\d+$/.test(id)) warn('id_trailing_zeros');
   if (id.trim() !== id) warn('id_space_around');
 }

@@ -3,18 +3,17 @@ import { gunzip } from './gunzip.ts';
 import { type Peekable, peekable } from './peekable.ts';
 import { fileError, type ImportReason } from './reasons.ts';
 
-/** What a file is that is not text, by its first bytes (latin1). */
+/** What a file is that is not text, by its first four bytes (latin1). */
 const foreign: [string, ImportReason][] = [
   ['PK\x03\x04', 'file_zip'],
   ['\xd0\xcf\x11\xe0', 'file_zip'],
   ['BZh', 'file_compressed'],
-  ['\xfd7zXZ', 'file_compressed'],
+  ['\xfd7zX', 'file_compressed'],
   ['\x28\xb5\x2f\xfd', 'file_compressed'],
   ["7z\xbc\xaf'", 'file_compressed'],
   ['Rar!', 'file_compressed'],
   ['%PDF', 'file_not_text'],
   ['\x7fELF', 'file_not_text'],
-  ['SQLite format', 'file_not_text'],
 ];
 
 export interface Unpacked {
@@ -34,17 +33,18 @@ export interface Unpacked {
 export async function unpack(raw: Peekable, options: { encoding?: Encoding; maxBytes?: number }): Promise<Unpacked> {
   const zipped = isGzip(await raw.peek(2));
   const plain = limited(zipped ? peekable(gunzip(raw)) : raw, options.maxBytes);
-  // A tape archive says so late.
   const head = await plain.peek(4);
-  const magic = head.toString('latin1', 0, 16);
+  const magic = head.toString('latin1', 0, 4);
   if (isGzip(head)) throw fileError('gzip_nested');
   const found = foreign.find(([start]) => magic.startsWith(start));
   if (found) throw fileError(found[1]);
-  if (head.toString('latin1', 257, 262) === 'ustar') throw fileError('file_archive');
 
   const { encoding, mark } = detectEncoding(head, options.encoding);
   const text = peekable(transcoded(plain, encoding, mark));
-  const source = { ...text, close: () => Promise.all([text.close(), plain.close(), raw.close()]).then(() => undefined) };
+  const source = {
+    ...text,
+    close: () => Promise.all([text.close(), plain.close(), raw.close()]).then(() => undefined),
+  };
   return { source, compression: zipped ? 'gzip' : 'none', encoding, mark, width: widthIn(encoding) };
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { auditPaths } from './audit.ts';
 import { batchPaths } from './batch.ts';
 import { eventPaths } from './events.ts';
+import { evidencePaths } from './evidence.ts';
 import { headerComponents, parameterComponents } from './headers.ts';
 import { healthPaths } from './health.ts';
 import { holdPaths } from './holds.ts';
@@ -47,6 +48,7 @@ export function openApiDocument() {
     eventPaths,
     batchPaths,
     importPaths,
+    evidencePaths,
     holdPaths,
     statusPaths, whyPaths,
     webhookPaths,

@@ -1,11 +1,29 @@
 import { z } from 'zod';
-import { type HoldReason, holdReasons, type RunView, runStates } from '../../run.ts';
+import { type HoldReason, holdReasons, type RunForecast, type RunView, runStates } from '../../run.ts';
+import type { RetriedRun } from '../../ledger/run-retry.ts';
+import { warningKinds } from '../import/suspicious.ts';
+import type { RowView } from '../runs.ts';
 import { type AnyReason, code, errorAnswers, infrastructureErrors, orgErrors, reason, tokenErrors } from './errors.ts';
-import { parameter, pathParameter, queryParameter } from './headers.ts';
+import { headers, parameter, pathParameter, queryParameter } from './headers.ts';
+import { importBody, importErrors, importOptions } from './import-options.ts';
 import { jsonAnswer, operation, type Paths } from './operation.ts';
 import { count, type Fields, name, orgId, refTo, runId, sample, text, time } from './schema.ts';
 
 const tag = 'imports';
+
+const forecast = z.object({
+  rows: count.meta({ description: 'Rows that would be set' }),
+  locked: count,
+  inactive: count,
+  initial: count,
+  machine: count,
+  changeRequired: count,
+  mails: count,
+  unchecked: z.array(z.enum(['policy', 'mails', 'reuse'])).meta({ description: 'What could not be looked at' }),
+  coreHours: z.number().exactOptional(),
+  seconds: z.number().exactOptional(),
+  limitedBy: z.enum(['hashing', 'backend_rate', 'rate']).exactOptional(),
+} satisfies Fields<RunForecast>);
 
 const run = name(
   'Import',
@@ -32,109 +50,148 @@ const run = name(
       failed: count,
       expired: count,
       canceled: count,
+      linkSent: count.meta({ description: 'Of a reset: links that were sent' }),
+      sessionsEnded: count.exactOptional(),
+      sessionsKept: count.exactOptional(),
       notInEffect: count.meta({ description: 'Rows whose password is not in force, or not yet' }),
+      wouldSet: count.meta({ description: 'Of a dry run: rows that would be set' }).exactOptional(),
+      forecast: forecast.meta({ description: 'Of a dry run: what the real one would come to' }).exactOptional(),
+      proof: z
+        .object({ works: count, fails: count, unknown: count })
+        .meta({ description: 'Logins that were tried after a password was set' })
+        .exactOptional(),
       rate: z.number().meta({ description: 'Rows a second, lately' }).exactOptional(),
       etaSeconds: count.exactOptional(),
-      options: z.looseObject({ format: text, changeRequired: z.boolean(), overwriteNewer: z.boolean() }).meta({ description: 'What was asked of it' }),
+      options: z
+        .looseObject({ format: text, changeRequired: z.boolean(), overwriteNewer: z.boolean() })
+        .meta({ description: 'What was asked of it, and what its file was found to be' }),
+      digest: text.meta({ description: 'Of its rows without passwords; once all of it is stored' }).exactOptional(),
       acceptedAt: time,
       expiresAt: time,
       finishedAt: time.exactOptional(),
     } satisfies Fields<RunView>)
     .meta({ description: 'A file, and what became of its rows; counters are exact' }),
 );
+const accepted = name(
+  'AcceptedImport',
+  run
+    .extend({
+      warnings: z
+        .partialRecord(z.enum(warningKinds), count)
+        .meta({ description: 'What is odd, but was taken as it is: how often' })
+        .exactOptional(),
+    })
+    .meta({ description: 'An import whose rows are all stored' }),
+);
+const retried = name(
+  'RetriedImport',
+  run
+    .extend({
+      reopened: count.meta({ description: 'Rows that are on their way again' }),
+      destroyed: count.meta({ description: 'Failed rows whose passwords are destroyed: import them again' }),
+    } satisfies Fields<RetriedRun>)
+    .meta({ description: 'An import that goes on' }),
+);
+const list = name(
+  'Imports',
+  z
+    .object({ imports: z.array(run), next: text.meta({ description: '`cursor` of the next page' }).exactOptional() })
+    .meta({ description: 'Imports of one organization, the newest first' }),
+);
 
-const reject = name(
-  'Reject',
+const row = name(
+  'ImportRow',
   z
     .object({
       row: z.int().min(1),
+      line: z.int().min(1).meta({ description: 'Where it starts in the file' }),
       byte: count.exactOptional(),
-      job: text.exactOptional(),
-      done: z.boolean(),
-      inEffect: z.boolean(),
-      columns: z.record(z.string(), z.string()).exactOptional(),
-      reason: z.union([reason, z.enum(['superseded', 'stale'])]),
-      message: text,
-      line: z.int().min(1).exactOptional(),
       userId: text.exactOptional(),
       org: orgId.exactOptional(),
-      field: text.exactOptional(),
-      code: code.exactOptional(),
+      job: text.meta({ description: 'Its job, unless it was refused when it was read' }).exactOptional(),
+      done: z.boolean(),
       result: text.exactOptional(),
-    })
-    .meta({ description: 'A row whose password is not in force' }),
+      code: code.exactOptional(),
+      reason: z.union([reason, text]).exactOptional(),
+      message: text.exactOptional(),
+      advice: text.meta({ description: 'What a person does about it' }).exactOptional(),
+      field: text.meta({ description: 'The column that is wrong' }).exactOptional(),
+      inEffect: z.boolean(),
+      columns: z.record(text, text).meta({ description: "The file's own, without secrets" }).exactOptional(),
+    } satisfies Fields<RowView>)
+    .meta({ description: 'One row, and what became of it' }),
 );
 
-const fileErrors: AnyReason[] = [
-  'file_empty',
-  'file_no_rows',
-  'file_not_text',
-  'file_utf16',
-  'file_compressed',
-  'file_json_object',
-  'header_unreadable',
-  'header_column_missing',
-  'header_column_repeated',
-];
-
-const zeros = { unchanged: 0, superseded: 0, stale: 0, failed: 0, expired: 0, canceled: 0 };
+const zeros = { linkSent: 0, unchanged: 0, superseded: 0, stale: 0, failed: 0, expired: 0, canceled: 0 };
 const running = {
-  ...{ id: sample.runId, org: sample.org, state: 'running', received: 3, rejected: 1, finished: 0, set: 0, ...zeros },
+  ...{ id: sample.runId, org: sample.org, caller: 'you', state: 'running', received: 3, rejected: 1, accepted: 2 },
+  ...{ inflight: 0, finished: 0, set: 0, ...zeros, notInEffect: 3 },
+  options: { format: 'csv', encoding: 'utf-8', delimiter: ',', changeRequired: true, overwriteNewer: false },
   ...{ acceptedAt: sample.acceptedAt, expiresAt: sample.expiresAt },
 };
-const completed = { ...running, state: 'completed', finished: 2, set: 2, finishedAt: sample.finishedAt };
-
-const file = (description: string, example: string) => ({
-  schema: { type: 'string', description },
-  example,
-});
-const csv = file(
-  'A header with the columns `userId`, `password` and, if wanted, `orgId`, `noChangeRequired`',
-  `userId,password\n${sample.user},${sample.password}\n`,
-);
-const ndjson = file(
-  'One JSON object a line with the same keys',
-  `${JSON.stringify({ userId: sample.user, password: sample.password })}\n`,
-);
-const flag = (name: string, description: string) =>
-  queryParameter(name, z.enum(['true', 'false']).default('false'), description, 'false');
+const completed = { ...running, state: 'completed', finished: 2, set: 2, notInEffect: 1, finishedAt: sample.finishedAt };
+const rejected = {
+  ...{ row: 3, line: 4, byte: 82, done: true, code: 'invalid_argument', reason: 'user_id_missing' },
+  ...{ message: 'The user id is missing.', advice: 'Fill in the id of the user, or take the row out.' },
+  ...{ field: 'userId', inEffect: false },
+};
 
 const oneRun = pathParameter('id', runId, sample.runId);
 const seenErrors: AnyReason[] = [...tokenErrors, 'run_unknown', ...infrastructureErrors];
+const rejectsText = (summary: string, value: string) => ({
+  schema: { type: 'string', description: 'Its own columns, the password blank, then `code`, `reason`, `advice`, `line`, `byte`' },
+  examples: { file: { summary, value } },
+});
+
+const verb = (id: string, summary: string, description: string, state: string): Record<string, object> => ({
+  post: operation({
+    id,
+    tag,
+    summary,
+    description: `Needs \`import\`. ${description}`,
+    parameters: [oneRun],
+    answers: {
+      200: jsonAnswer('The import as it is now', run, { [state]: { summary: 'Done', value: { ...running, state } } }),
+      ...errorAnswers('problem', [...seenErrors, 'AUTH-5mWD2', 'run_ended']),
+    },
+  }),
+});
 
 export const importPaths: Paths = {
   '/imports': {
+    get: operation({
+      id: 'listImports',
+      tag,
+      summary: 'Imports of an organization',
+      description: 'Needs `import` or `read`. The newest first, up to 45 days old.',
+      parameters: [
+        queryParameter('limit', z.int().min(1).max(200).default(50), 'How many', 50),
+        queryParameter('cursor', z.string(), '`next` of the page before', '1795600949350'),
+        parameter('organization'),
+      ],
+      answers: {
+        200: jsonAnswer('A page of them', list, { list: { summary: 'The only one', value: { imports: [completed] } } }),
+        ...errorAnswers('problem', [...tokenErrors, ...orgErrors, 'field_type', 'cursor_invalid', ...infrastructureErrors]),
+      },
+    }),
     post: operation({
       id: 'importFile',
       tag,
       summary: 'Import a file',
       description:
         'Needs `import`. Read while it arrives; the answer comes when every row is stored or rejected. The same file with the same key goes on where a cut upload stopped.',
-      parameters: [
-        flag('noChangeRequired', 'For rows that say nothing about it'),
-        flag('overwriteNewer', 'Also for users who chose another password since; needs `admin`'),
-        parameter('organization'),
-        parameter('idempotencyKey'),
-      ],
-      body: {
-        required: true,
-        content: { 'text/csv': csv, 'application/x-ndjson': ndjson, 'application/ndjson': ndjson },
-      },
+      parameters: [...importOptions, parameter('organization'), parameter('idempotencyKey')],
+      body: importBody,
       answers: {
         202: jsonAnswer(
           'Every row is stored or rejected',
-          run,
+          accepted,
           { running: { summary: 'On its way', value: running } },
           ...(['Location', 'Idempotency-Key'] as const),
         ),
-        ...errorAnswers('problem', [
-          ...fileErrors,
-          ...(['media_type_unsupported', 'field_type', 'idempotency_key_invalid', 'idempotency_key_reused'] as const),
-          ...(['accept_unknown', 'ledger_not_ready'] as const),
-          ...tokenErrors,
-          ...orgErrors,
-          ...infrastructureErrors,
-        ]),
+        ...errorAnswers('problem', [...importErrors, ...tokenErrors, ...orgErrors, ...infrastructureErrors], {
+          headers: ['Idempotency-Key'],
+        }),
       },
     }),
   },
@@ -143,13 +200,81 @@ export const importPaths: Paths = {
       id: 'getImport',
       tag,
       summary: 'Read an import',
-      description: 'Needs `import` or `read`.',
+      description:
+        'Needs `import` or `read`. `Prefer: wait=n` waits until it is over or, with `If-None-Match`, until anything has changed.',
+      parameters: [oneRun, parameter('prefer'), parameter('ifNoneMatch')],
+      answers: {
+        200: jsonAnswer(
+          'The import as it is now',
+          run,
+          { completed: { summary: 'Every row has ended', value: completed } },
+          ...(['ETag', 'Retry-After', 'Preference-Applied'] as const),
+        ),
+        304: { description: 'As it is known', headers: headers('ETag', 'Retry-After', 'Preference-Applied') },
+        ...errorAnswers('problem', [...seenErrors, 'prefer_invalid']),
+      },
+    }),
+  },
+  '/imports/{id}:pause': verb('pauseImport', 'Pause', 'What has begun goes on to its end. Repeating is harmless.', 'pausing'),
+  '/imports/{id}:resume': verb(
+    'resumeImport',
+    'Go on',
+    'Also from a hold, whose reason is overruled: it does not hold for it again.',
+    'running',
+  ),
+  '/imports/{id}:cancel': verb(
+    'cancelImport',
+    'Cancel',
+    'What has begun goes on to its end; the other rows end `canceled`, and their passwords are destroyed.',
+    'cancelling',
+  ),
+  '/imports/{id}:retry': {
+    post: operation({
+      id: 'retryImport',
+      tag,
+      summary: 'Once more what failed',
+      description:
+        'Needs `import`. Opens the failed and expired rows of an import that is over again. A retry never overtakes a newer change. Repeating finishes what was interrupted.',
       parameters: [oneRun],
       answers: {
-        200: jsonAnswer('The import as it is now', run, {
-          completed: { summary: 'Every row has ended', value: completed },
+        200: jsonAnswer('The import as it is now', retried, {
+          running: { summary: 'On its way again', value: { ...running, finished: 1, reopened: 1, destroyed: 0 } },
         }),
-        ...errorAnswers('problem', seenErrors),
+        ...errorAnswers('problem', [
+          ...seenErrors,
+          ...(['AUTH-5mWD2', 'run_ended', 'run_not_over', 'secret_destroyed'] as const),
+        ]),
+      },
+    }),
+  },
+  '/imports/{id}/events': {
+    get: operation({
+      id: 'followImport',
+      tag,
+      summary: 'Follow an import',
+      description: 'Needs `import` or `read`. `state` and `progress`, at most one a second; ends with the import.',
+      parameters: [oneRun, parameter('lastEventId')],
+      answers: {
+        200: {
+          description: 'The stream. Server-sent events; the schema is that of `data`',
+          headers: headers('X-Accel-Buffering'),
+          content: { 'text/event-stream': { schema: { type: 'string', contentSchema: refTo(run) } } },
+        },
+        204: { description: 'Its end has the id of `Last-Event-ID`: there is nothing more' },
+        ...errorAnswers('problem', [...seenErrors, 'event_id_invalid', 'streams_busy']),
+      },
+    }),
+  },
+  '/imports/{id}/rows/{row}': {
+    get: operation({
+      id: 'getImportRow',
+      tag,
+      summary: 'Read one row',
+      description: 'Needs `import` or `read`. Rows are counted from 1, without the header.',
+      parameters: [oneRun, pathParameter('row', z.string().regex(/^[1-9]\d{0,8}$/), '3')],
+      answers: {
+        200: jsonAnswer('The row as it is now', row, { rejected: { summary: 'A rejected one', value: rejected } }),
+        ...errorAnswers('problem', [...seenErrors, 'row_unknown']),
       },
     }),
   },
@@ -158,30 +283,31 @@ export const importPaths: Paths = {
       id: 'getRejects',
       tag,
       summary: 'Read the rows that are not in force',
-      description: 'Needs `import` or `read`. One JSON object a line, in any order; no passwords.',
-      parameters: [oneRun],
+      description:
+        'Needs `import` or `read`. In the order of the file, no passwords. `csv` (or `Accept: text/csv`) and `input` are files to correct and import: `input` in the format of the file that was sent.',
+      parameters: [
+        oneRun,
+        queryParameter('format', z.enum(['ndjson', 'csv', 'input']).default('ndjson'), 'How they are written', 'csv'),
+      ],
       answers: {
         200: {
-          description: 'NDJSON; each line as the schema says',
+          description: 'Streamed. NDJSON: each line as the schema says',
           content: {
             'application/x-ndjson': {
-              schema: refTo(reject),
-              examples: {
-                line: {
-                  summary: 'One line',
-                  value: {
-                    row: 3,
-                    line: 4,
-                    reason: 'user_id_missing',
-                    field: 'userId',
-                    message: 'The user id is missing.',
-                  },
-                },
-              },
+              schema: refTo(row),
+              examples: { line: { summary: 'One line', value: rejected } },
+            },
+            'text/csv': rejectsText(
+              'A header and a row',
+              'userId,password,code,reason,advice,line,byte\n,,invalid_argument,user_id_missing,"Fill in the id of the user, or take the row out.",4,82\n',
+            ),
+            'application/json': {
+              schema: { type: 'array', items: { type: 'object' }, description: 'Of a file that was a list' },
+              examples: { list: { summary: 'None', value: [] } },
             },
           },
         },
-        ...errorAnswers('problem', seenErrors),
+        ...errorAnswers('problem', [...seenErrors, 'field_type']),
       },
     }),
   },

@@ -5,7 +5,7 @@ import { code, reason } from './errors.ts';
 import { count, type Fields, jobId, name, orgId, runId, sample, text, time, userId } from './schema.ts';
 import { details } from './v1.ts';
 
-const results = ['set', 'unchanged', 'superseded', 'stale', 'mirrored'] as const satisfies Result[];
+const results = ['set', 'unchanged', 'superseded', 'stale', 'mirrored', 'link_sent'] as const satisfies Result[];
 const backend = z.enum(['v1', 'v2']).exactOptional();
 const inEffect = z.boolean().meta({ description: 'The password that was sent is the one in force' });
 

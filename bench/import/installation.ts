@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { Redis } from 'ioredis';
+import { redisKeys } from '../../src/keys.ts';
+import { hashToken } from '../../src/producer/callers.ts';
+import type { RunView } from '../../src/run.ts';
+import { startProcessWorld } from '../../test/kit/process-world.ts';
+import { spawnNode } from '../../test/kit/processes.ts';
+
+const token = 'pf_bench';
+export const poolSize = String(availableParallelism() + 2);
+
+/** `serve` and `work` as processes of their own, in an empty Redis; organization acme stands in v1. */
+export async function startInstallation({ bcryptCost }: { bcryptCost: number }) {
+  const world = await startProcessWorld({ bcryptCost });
+  const redis = new Redis(world.redis.url);
+  await redis.config('SET', 'appendfsync', 'everysec');
+  const namespace = `b${randomBytes(4).toString('hex')}`;
+  const installation = await world.installation(namespace);
+  const env = { UV_THREADPOOL_SIZE: poolSize };
+  // It confirms the order of changes; then nothing is taken away while others are counted.
+  const first = await installation.work();
+  first.term();
+  await first.exited;
+
+  const callersFile = join(world.keysDir, 'callers.json');
+  const caller = { name: 'bench', home: 'acme', tokenSha256: hashToken(token), grants: { acme: ['set', 'import'] } };
+  writeFileSync(callersFile, JSON.stringify({ callers: [caller] }));
+  const serve = spawnNode(['src/cli/main.ts', 'serve'], {
+    PASSFERRY_REDIS_URL: world.redis.url,
+    PASSFERRY_KEYS_DIR: world.keysDir,
+    PASSFERRY_NAMESPACE: namespace,
+    PASSFERRY_LISTEN: '127.0.0.1:0',
+    PASSFERRY_CALLERS_FILE: callersFile,
+    PASSFERRY_CALLER_RATE: 'off',
+    ...env,
+  });
+  const { url } = JSON.parse(await serve.waitForLine(/"serving"/, 60_000)) as { url: string };
+
+  return {
+    redis,
+    serve,
+    keys: redisKeys(namespace),
+    addUser: () => world.addUser('acme'),
+    work: () => installation.work(env),
+    /** Goes on although a run holds. */
+    async resume(id: string): Promise<void> {
+      await fetch(`${url}/imports/${id}:resume`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+    },
+    async upload(file: AsyncIterable<Buffer>): Promise<RunView> {
+      const response = await fetch(`${url}/imports?asOf=now&noChangeRequired=true`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'text/csv' },
+        body: Readable.from(file),
+        duplex: 'half',
+      } as RequestInit & { duplex: 'half' });
+      if (response.status !== 202) throw new Error(`the upload was answered ${response.status}: ${await response.text()}`);
+      return (await response.json()) as RunView;
+    },
+    async close(): Promise<void> {
+      redis.disconnect();
+      serve.kill9();
+      await world.close();
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import type { RunForecast, RunOptions } from '../run.ts';
+
+/** Fields of a run that a dry run fills in. */
+export const dryFields = {
+  /** Rows that would be set in a backend. */
+  rows: (backend: string) => `dryRows:${backend}`,
+  coreMs: (backend: string) => `dryCoreMs:${backend}`,
+  cores: (backend: string) => `dryCores:${backend}`,
+  backendRate: (backend: string) => `dryRate:${backend}`,
+  state: (state: string) => `dryState:${state}`,
+  unchecked: (what: string) => `dryUnchecked:${what}`,
+  forced: 'dryForced',
+  mails: 'dryMails',
+} as const;
+
+/** What the real run would come to, from what its dry run has counted so far. */
+export function forecastOf(f: Record<string, string>, options: RunOptions): RunForecast {
+  const count = (name: string) => Number(f[name] ?? 0);
+  const [v1, v2] = [count(dryFields.rows('v1')), count(dryFields.rows('v2'))];
+  const rows = v1 + v2;
+  const coreSeconds = (v1 * count(dryFields.coreMs('v1'))) / 1_000;
+  const hashed = f[dryFields.coreMs('v1')] !== undefined;
+  // The way to each backend is its own; a limit of the run is one for all.
+  const limits: [RunForecast['limitedBy'], number][] = [];
+  if (v1 > 0 && hashed) limits.push(['hashing', coreSeconds / Math.max(1, count(dryFields.cores('v1')))]);
+  const backendRate = count(dryFields.backendRate('v2'));
+  if (v2 > 0 && backendRate > 0) limits.push(['backend_rate', v2 / backendRate]);
+  if (options.rate !== undefined && rows > 0) limits.push(['rate', rows / options.rate]);
+  // How fast a backend elsewhere is, only the real run can tell.
+  const isKnown = (v1 === 0 || hashed || options.rate !== undefined) && (v2 === 0 || backendRate > 0 || options.rate !== undefined);
+  const [limitedBy, seconds] = limits.sort((a, b) => b[1] - a[1])[0] ?? [];
+  const states = Object.fromEntries(
+    (['locked', 'inactive', 'initial', 'machine'] as const).map((state) => [state, count(dryFields.state(state))]),
+  ) as Pick<RunForecast, 'locked' | 'inactive' | 'initial' | 'machine'>;
+  return {
+    rows,
+    ...states,
+    changeRequired: count(dryFields.forced),
+    mails: count(dryFields.mails),
+    unchecked: (['policy', 'mails', 'reuse'] as const).filter((what) => count(dryFields.unchecked(what)) > 0),
+    ...(hashed && { coreHours: Math.round((coreSeconds / 3_600) * 1_000) / 1_000 }),
+    ...(isKnown && seconds !== undefined && { seconds: Math.ceil(seconds), ...(limitedBy && { limitedBy }) }),
+  };
+}

@@ -1,0 +1,61 @@
+import type { PageRow } from '../../page.ts';
+import type { Secret } from '../../secret.ts';
+import type { ImportAsker, ImportChoices } from './import.ts';
+import { type Detected, isRejected, type ParsedRow, type RejectedRow } from './parse.ts';
+import { isRejectsFile, restored } from './rejects-file.ts';
+
+/** Rows of one file as they were read → as they are stored: whose organization is granted, and how old they are. */
+export function createRowTaker(detected: Detected, asker: ImportAsker, choices: ImportChoices) {
+  const { userId: userColumn, orgId: orgColumn } = detected.columns;
+  // A spreadsheet was kept from reading these as formulas.
+  const raw = detected.format === 'csv' && isRejectsFile(detected.header) ? restored : (text: string) => text;
+
+  /** The file's columns for the rejects, without what the row itself says already. */
+  function addColumns(stored: PageRow, columns: Record<string, string> | undefined, user?: string, org?: string): void {
+    for (const name in columns) {
+      const text = columns[name] as string;
+      if (text === '' || (name === userColumn && text === user) || (name === orgColumn && text === org)) continue;
+      stored.columns ??= {};
+      stored.columns[name] = raw(text);
+    }
+  }
+
+  function refused(row: RejectedRow): PageRow {
+    const { line, byte, userId, reason, field } = row;
+    const stored: PageRow = {
+      ...{ line, byte },
+      ...(userId !== undefined && { user: raw(userId) }),
+      refused: reason,
+      ...(field !== undefined && { field }),
+    };
+    addColumns(stored, row.columns, userId);
+    return stored;
+  }
+
+  // Once a row of millions: one object, nothing that is only passed on.
+  function taken(row: ParsedRow): { row: PageRow; password?: Secret } {
+    const org = row.org === undefined ? asker.org : raw(row.org);
+    const stored: PageRow = { line: row.line, byte: row.byte, user: raw(row.userId) };
+    const asOf = row.setAt ?? (choices.asOf === 'now' ? undefined : choices.asOf);
+    if (!asker.mayImport(org)) {
+      // Not the organization: in a row whose columns shifted it may be a piece of a password (P4).
+      stored.refused = 'org_not_granted';
+      stored.field = 'orgId';
+    } else if (asOf === undefined && choices.asOf === undefined && !choices.overwriteNewer) {
+      stored.refused = 'set_at_missing';
+      stored.field = 'setAt';
+    } else {
+      if (org !== asker.org) stored.org = org;
+      if (row.changeRequired ?? choices.changeRequired) stored.changeRequired = true;
+      if (asker.isAdmin(org)) stored.admin = true;
+      if (asOf !== undefined) stored.asOf = asOf;
+    }
+    addColumns(stored, row.columns, row.userId, org === asker.org ? undefined : row.org);
+    if (stored.refused === undefined) return { row: stored, password: row.password };
+    row.password.wipe();
+    return { row: stored };
+  }
+
+  return (row: ParsedRow | RejectedRow): { row: PageRow; password?: Secret } =>
+    isRejected(row) ? { row: refused(row) } : taken(row);
+}

@@ -1,0 +1,95 @@
+import { z } from 'zod';
+import { encodings } from '../import/encoding.ts';
+import { importReasons } from '../import/reasons.ts';
+import type { AnyReason } from './errors.ts';
+import { queryParameter } from './headers.ts';
+import { sample } from './schema.ts';
+
+const option = (name: string, schema: z.ZodType, description: string, example: string | number) =>
+  queryParameter(name, schema, description, example);
+const flag = (name: string, description: string) =>
+  option(name, z.enum(['true', 'false']), description, 'true');
+const many = (name: string, schema: z.ZodType, description: string, example: string) => ({
+  ...option(name, z.array(schema), description, ''),
+  schema: { type: 'array', items: { type: 'string' }, examples: [[example]] },
+});
+
+/** Query of `POST /imports`. */
+export const importOptions: object[] = [
+  option(
+    'asOf',
+    z.string(),
+    'What the passwords were known to be then, for rows without `set_at`: a date or `now`. A later choice of the user is kept. Required unless the file has a column `set_at`',
+    'now',
+  ),
+  flag('noChangeRequired', 'For rows that say nothing about it. Default `false`: they change it at the next login'),
+  flag('changeRequired', 'The same, said the other way; not both'),
+  flag('overwriteNewer', 'Also for users who chose another password since; needs `admin`'),
+  many('map', z.string(), 'Our column and the one of the file, such as `userId:Employee No`', 'userId:Employee No'),
+  many('keep', z.string(), 'A further column that the rejects have; never one of passwords', 'email'),
+  option('format', z.enum(['csv', 'ndjson', 'json']), 'Default: of the media type, else recognised', 'csv'),
+  option('encoding', z.enum(encodings), 'Default: UTF-8, or what a byte order mark says', 'windows-1252'),
+  option(
+    'delimiter',
+    z.enum([',', ';', '\t', '|', 'comma', 'semicolon', 'tab', 'pipe']),
+    'Of CSV. Default: recognised',
+    'semicolon',
+  ),
+  flag('header', 'Default `true`; without one `map` gives positions: `userId:#1`'),
+  flag('comments', 'Lines that start with `#` are dropped everywhere, not only before the header'),
+  flag('allowSuspicious', 'Passwords that look like hashes or marks (`NULL`, `LOCKED`) are taken as they are'),
+  option('duplicates', z.enum(['last', 'refuse']), 'The same user twice: the last row wins (default), or later ones are refused', 'refuse'),
+  flag('dryRun', 'Nothing is changed; the report tells what would be'),
+  option('maxFailures', z.int().min(1), 'So many failed rows hold the import', 100),
+  option('proofShare', z.number().min(0).max(1), 'Share of rows whose login is proved', 0.01),
+  option('rate', z.number().min(0.01), 'Rows a second, at most', 20),
+  option('concurrency', z.int().min(1), 'Rows at work at once, at most', 4),
+  option('notBefore', z.string(), 'RFC 3339: no row begins before', '2026-11-26T02:00:00Z'),
+  option('expiresIn', z.int().min(1).max(2_592_000), 'Seconds until what has not begun ends `expired`. Default 72 hours', 259_200),
+];
+
+const file = (description: string, example: string) => ({ schema: { type: 'string', description }, example });
+const bytes = (description: string) => ({ schema: { type: 'string', format: 'binary', description } });
+const ndjson = file(
+  'One JSON object a line with the same keys',
+  `${JSON.stringify({ userId: sample.user, password: sample.password, set_at: '2026-11-01T08:00:00Z' })}\n`,
+);
+
+export const importBody = {
+  required: true,
+  content: {
+    'text/csv': file(
+      'A header with the columns `userId`, `password` and, if wanted, `orgId`, `noChangeRequired` (or `changeRequired`), `set_at`',
+      `userId,password,set_at\n${sample.user},${sample.password},2026-11-01T08:00:00Z\n`,
+    ),
+    'application/x-ndjson': ndjson,
+    'application/ndjson': ndjson,
+    'application/json': {
+      schema: { type: 'array', items: { type: 'object' }, description: 'A list of objects; or one a line' },
+      example: [{ userId: sample.user, password: sample.password, set_at: '2026-11-01T08:00:00Z' }],
+    },
+    'application/gzip': bytes('Any of these, packed'),
+    'application/x-gzip': bytes('The same'),
+    'application/octet-stream': bytes('Recognised by its content'),
+    'multipart/form-data': {
+      schema: {
+        type: 'object',
+        properties: { file: { type: 'string', format: 'binary' } },
+        required: ['file'],
+        description: 'One file, whatever the name of its part, and nothing else',
+      },
+    },
+  },
+};
+
+/** Of a whole file: those of rows stand in the rejects. */
+const ofFiles = (Object.keys(importReasons) as (keyof typeof importReasons)[]).filter((each) =>
+  /^(file|gzip|encoding|json|header|delimiter|map|keep)_/.test(each),
+);
+
+export const importErrors: AnyReason[] = [
+  ...ofFiles,
+  ...(['as_of_required', 'option_unknown', 'options_contradict', 'field_type', 'expires_invalid'] as const),
+  ...(['set_at_invalid', 'set_at_ambiguous', 'set_at_future', 'multipart_invalid', 'media_type_unsupported'] as const),
+  ...(['idempotency_key_invalid', 'idempotency_key_reused', 'run_ended', 'accept_unknown', 'ledger_not_ready'] as const),
+];

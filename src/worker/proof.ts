@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { Backend } from '../adapters/port.ts';
+import { PassferryError, toPassferryError } from '../errors.ts';
+import type { SetPasswordData } from '../job.ts';
+import type { Keys } from '../keys.ts';
+import type { RunControl } from '../ledger/run-control.ts';
+import type { Log } from '../log.ts';
+import type { Secret } from '../secret.ts';
+import { sameMs } from './peek.ts';
+
+/** What a login with a password that was just set has shown. */
+export type Proof = 'works' | 'fails' | 'unknown';
+
+export type Prover = ReturnType<typeof createProver>;
+
+/** So many rows of a run are proved by each worker whatever the share. */
+const always = 5;
+const defaultShare = 0.01;
+/** Runs whose first proofs are counted. */
+const remembered = 64;
+
+/** 200 is not proof (P9): tries the login of some rows of each run, and holds the run when one does not work. */
+export function createProver(options: {
+  redis: Redis;
+  keys: Keys;
+  runs: RunControl;
+  log: Log;
+  /** Share of the rows that is proved, 0 to 1; undefined: 0.01. */
+  shareOf: (run: string, row: number) => Promise<number | undefined>;
+}) {
+  const { redis, keys, runs, log } = options;
+  const firsts = new Map<string, number>();
+
+  async function isChosen(run: string, row: number): Promise<boolean> {
+    const share = (await options.shareOf(run, row)) ?? defaultShare;
+    // Nobody who says "none" wants the first ones either.
+    return share > 0 && ((firsts.get(run) ?? 0) < always || placeInSample(run, row) < share);
+  }
+
+  return {
+    /**
+     * After the backend said that it set the password at `changedAt` (ms; 0: unknown). Error `proof_failed`, scope `user`, when a
+     * login shows that it did not; the run holds by then. What cannot be looked at proves nothing.
+     */
+    async check(
+      data: SetPasswordData,
+      backend: Backend,
+      password: Secret,
+      changedAt: number,
+      signal: AbortSignal,
+    ): Promise<void> {
+      const { run, row } = data;
+      if (run === undefined || row === undefined || !(await isChosen(run, row))) return;
+      const proof = await prove(data, backend, password, changedAt, signal).catch((thrown: unknown): Proof => {
+        if (signal.aborted) throw thrown;
+        log.info({ run, row, reason: toPassferryError(thrown).reason }, 'a login could not be proved');
+        return 'unknown';
+      });
+      await redis.hincrby(keys.run(run), countOf[proof], 1).catch(() => {});
+      if (proof === 'unknown') return;
+      if (firsts.size >= remembered && !firsts.has(run)) firsts.delete(firsts.keys().next().value as string);
+      firsts.set(run, (firsts.get(run) ?? 0) + 1);
+      if (proof === 'works') return;
+      log.error({ run, row, backend: backend.name }, 'a password was said to be set, and a login with it failed');
+      await runs.hold(run, 'proof_failed');
+      throw new PassferryError('proof_failed');
+    },
+  };
+}
+
+/** Counters of a run. */
+const countOf = { works: 'proofWorks', fails: 'proofFails', unknown: 'proofUnknown' } as const satisfies Record<
+  Proof,
+  string
+>;
+
+/** Locked and inactive users cannot log in, and a newer password is another story: looked at before and after. */
+async function prove(
+  { org, user }: SetPasswordData,
+  backend: Backend,
+  password: Secret,
+  changedAt: number,
+  signal: AbortSignal,
+): Promise<Proof> {
+  if (!backend.prove) return 'unknown';
+  const canTell = async () => {
+    const read = await backend.readUser?.(org, user, signal);
+    if (!read) return true;
+    return read.state === 'active' && (changedAt === 0 || (read.passwordChangedAt ?? 0) <= changedAt + sameMs);
+  };
+  if (!(await canTell())) return 'unknown';
+  if (await backend.prove(org, user, password, signal)) return 'works';
+  return (await canTell()) ? 'fails' : 'unknown';
+}
+
+/** The same for each look at a row: 0 to 1. */
+function placeInSample(run: string, row: number): number {
+  return createHash('sha256').update(`proof\0${run}\0${row}`).digest().readUInt32BE(0) / 2 ** 32;
+}
