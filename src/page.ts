@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { PassferryError } from './errors.ts';
+import type { ResetMode } from './run.ts';
 import { Secret } from './secret.ts';
 import { type JobKey, sign, verify } from './signature.ts';
 
@@ -13,13 +14,6 @@ export const pageRows = 500;
 export const pageOf = (row: number) => Math.floor((row - 1) / pageRows);
 /** Place of a row in its page, from 0. */
 export const placeOf = (row: number) => (row - 1) % pageRows;
-
-/** What becomes of the users of a reset: a link from the backend, an unknown password, or one that is handed out. */
-export const resetModes = ['link', 'random', 'generate'] as const;
-export type ResetMode = (typeof resetModes)[number];
-/** What stands in the list of a reset. */
-export const resetKinds = ['id', 'email', 'username'] as const;
-export type ResetKind = (typeof resetKinds)[number];
 
 /** What all rows of a page have in common; signed with the rest of it. */
 export interface PageHead {

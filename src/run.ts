@@ -1,5 +1,3 @@
-import type { ResetKind, ResetMode } from './page.ts';
-
 /** States of a run. `holding`: by itself, with a reason; the three in `-ing` last until what has begun has ended. */
 export const runStates = [
   'receiving',
@@ -44,6 +42,13 @@ export type RunLimit = (typeof runLimits)[number];
 /** Rows by how they ended. */
 export const rowCounts = ['set', 'unchanged', 'superseded', 'stale', 'failed', 'expired', 'canceled', 'linkSent'] as const;
 export type RowCount = (typeof rowCounts)[number];
+
+/** What becomes of the users of a reset: a link from the backend, an unknown password, or one that is handed out. */
+export const resetModes = ['link', 'random', 'generate'] as const;
+export type ResetMode = (typeof resetModes)[number];
+/** What stands in the list of a reset. */
+export const resetKinds = ['id', 'email', 'username'] as const;
+export type ResetKind = (typeof resetKinds)[number];
 
 /** What was asked of a run; the same for all uploads under its key. */
 export interface RunOptions {

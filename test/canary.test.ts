@@ -111,7 +111,7 @@ it('never lets a password out of memory', async () => {
     { userId: one, password, noChangeRequired: password },
   ];
   const headers = { 'content-type': 'application/x-ndjson' };
-  const run = await pf.post('/imports', rows.map((row) => JSON.stringify(row)).join('\n'), { headers });
+  const run = await pf.post('/imports?asOf=now', rows.map((row) => JSON.stringify(row)).join('\n'), { headers });
   expect(run.status).toBe(202);
   await waitFor(async () => (await pf.get(`/jobs/${waiting.body.id}`)).body.waitingFor, { what: 'the job to wait' });
   const during = await readRedis(redis, pf.redis.dir);

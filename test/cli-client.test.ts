@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, Server } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -235,29 +235,40 @@ describe('import', () => {
     canceled: 0,
   };
   const times = { acceptedAt: '2026-01-01T00:00:00Z', expiresAt: '2026-01-04T00:00:00Z' };
-  const running = { id: 'r1', org: 'o', state: 'running', received: 4, ...counts, ...times };
+  const options = {
+    ...{ format: 'csv', encoding: 'utf-8', delimiter: ',', changeRequired: true, overwriteNewer: false },
+    ...{ map: { userId: 'userId', password: 'password' }, kept: ['email', 'password', 'userId'] },
+  };
+  const running = { id: 'r1', org: 'o', caller: 'c', state: 'running', received: 4, options, ...counts, ...times };
   const completed = { ...running, state: 'completed', finished: 4, set: 4, finishedAt: '2026-01-01T00:00:02Z' };
   const file = 'email,password,userId\na@x,pw-one,1\nb@x,"pw,two",2\n\nc@x,pw-three,3,extra\nd@x,pw-four,4\n';
   const withRejects = { ...completed, finished: 3, set: 1, failed: 1, stale: 1, rejected: 1 };
+  const ended = { done: true, inEffect: false, org: 'o' };
+  const told = { code: 'not_found', reason: 'COMMAND-G8dh3', advice: 'Look.' };
   const rejects = [
-    { row: 2, userId: '2', org: 'o', code: 'not_found', reason: 'COMMAND-G8dh3', message: 'No such user.' },
-    { row: 3, line: 5, code: 'invalid_argument', reason: 'row_columns', message: 'Columns.' },
-    { row: 4, userId: '4', org: 'o', result: 'stale', reason: 'stale', message: 'Changed later.' },
+    { ...{ row: 2, line: 3, byte: 35, userId: '2' }, ...told, ...ended, columns: { email: 'b@x', userId: '2' } },
+    { ...{ row: 3, line: 5, byte: 51, code: 'invalid_argument', reason: 'row_columns' }, ...ended },
+    {
+      ...{ row: 4, line: 6, byte: 72, result: 'stale', reason: 'stale' },
+      ...ended,
+      columns: { email: 'd@x', userId: '4' },
+    },
   ];
   const answers =
     (last: object, rows: object[] = []): typeof answer =>
     ({ method, url: path }) => {
       if (method === 'POST') return { status: 202, body: running };
-      if (path.endsWith('/rejects')) return { raw: rows.map((row) => JSON.stringify(row)).join('\n') };
+      if (path.endsWith('/rejects')) return { raw: rows.map((row) => `${JSON.stringify(row)}\n`).join('') };
       return { body: received.length < 3 ? running : last };
     };
+  const asOf = ['--as-of', 'now'];
 
   it('sends the file, waits and reports', async () => {
     answer = answers(completed);
     writeFileSync(join(dir, 'users.csv'), file);
-    const { code, out, err } = await run(['import', 'users.csv', '--org', 'o', '--no-change-required']);
+    const { code, out, err } = await run(['import', 'users.csv', '--org', 'o', '--no-change-required', ...asOf]);
     expect([code, out]).toEqual([0, '4 rows set\nimport r1 completed, 2 s, 2 rows/s\n']);
-    expect(received[0]).toMatchObject({ method: 'POST', url: '/imports?noChangeRequired=true', body: file });
+    expect(received[0]).toMatchObject({ method: 'POST', url: '/imports?noChangeRequired=true&asOf=now', body: file });
     expect(received[0]?.headers).toMatchObject({ 'content-type': 'text/csv', 'x-zitadel-orgid': 'o' });
     expect(err).toContain(`--key ${received[0]?.headers['idempotency-key']}`);
   });
@@ -265,24 +276,24 @@ describe('import', () => {
   it('leads with what is not in effect and writes those rows back without passwords (P4)', async () => {
     answer = answers(withRejects, rejects);
     writeFileSync(join(dir, 'users.csv'), `\ufeff${file}`);
-    const { code, out, err } = await run(['import', 'users.csv']);
+    const { code, out, err } = await run(['import', 'users.csv', ...asOf]);
     expect(code).toBe(1);
     expect(out).toMatch(/^3 rows are NOT in effect\n1 row set\n/);
-    expect(out).toContain('1 × COMMAND-G8dh3');
+    expect(out).toContain('1 × COMMAND-G8dh3: Look.');
     const path = join(dir, 'users.csv.rejects.csv');
     expect(readFileSync(path, 'utf8')).toBe(
-      'email,password,userId,code,reason,message,line\n' +
-        'b@x,,2,not_found,COMMAND-G8dh3,No such user.,3\n' +
-        ',,,invalid_argument,row_columns,Columns.,5\n' +
-        'd@x,,4,stale,stale,Changed later.,6\n',
+      'email,password,userId,code,reason,advice,line,byte\n' +
+        'b@x,,2,not_found,COMMAND-G8dh3,Look.,3,35\n' +
+        ',,,invalid_argument,row_columns,,5,51\n' +
+        'd@x,,4,stale,stale,,6,72\n',
     );
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(out + err).not.toContain('pw');
   });
 
-  it('reads standard input; rejects then have ids only; --json is one object', async () => {
+  it('reads standard input; --json is one object', async () => {
     answer = answers(withRejects, rejects);
-    const { code, out } = await run(['import', '-', '--format', 'ndjson', '--json', '--quiet'], {
+    const { code, out } = await run(['import', '-', '--format', 'ndjson', '--json', '--quiet', ...asOf], {
       input: '{"userId":"2"}',
     });
     expect(code).toBe(1);
@@ -295,19 +306,19 @@ describe('import', () => {
     });
     expect(received[0]).toMatchObject({ body: '{"userId":"2"}', headers: { 'content-type': 'application/x-ndjson' } });
     expect(readFileSync(join(dir, 'import-r1.rejects.csv'), 'utf8').split('\n')[1]).toBe(
-      '2,,o,not_found,COMMAND-G8dh3,No such user.,',
+      'b@x,,2,not_found,COMMAND-G8dh3,Look.,3,35',
     );
   });
 
   it('exits 4 when the longest wait is over and 0 at once with --detach', async () => {
     answer = answers(running);
     writeFileSync(join(dir, 'users.csv'), file);
-    expect(await run(['import', 'users.csv', '--wait', '1ms', '--key', 'k'])).toMatchObject({
+    expect(await run(['import', 'users.csv', '--wait', '1ms', '--key', 'k', ...asOf])).toMatchObject({
       code: 4,
-      out: expect.stringContaining('--key k'),
+      out: expect.stringContaining('watch it: passferry imports watch r1'),
     });
     received = [];
-    expect(await run(['import', 'users.csv', '--detach'])).toMatchObject({ code: 0 });
+    expect(await run(['import', 'users.csv', '--detach', ...asOf])).toMatchObject({ code: 0 });
     expect(received).toHaveLength(1);
   });
 
@@ -316,16 +327,16 @@ describe('import', () => {
     writeFileSync(join(dir, 'users.csv'), file);
     const started = (child: ChildProcess) => {
       // The first progress line proves that it watches.
-      child.stderr?.on('data', (chunk) => String(chunk).includes('running:') && child.kill('SIGINT'));
+      child.stderr?.on('data', (chunk) => String(chunk).includes('rows/s') && child.kill('SIGINT'));
     };
-    expect(await run(['import', 'users.csv', '--key', 'k'], { started })).toMatchObject({
+    expect(await run(['import', 'users.csv', '--key', 'k', ...asOf], { started })).toMatchObject({
       code: 4,
-      err: expect.stringContaining('Watch it: passferry import users.csv --key k'),
+      err: expect.stringContaining('Watch it: passferry imports watch r1'),
     });
   });
 
   it('exits 2 for a file that is not there, 3 when the import is refused, 5 when it was cancelled', async () => {
-    const gone = await run(['import', 'no.csv']);
+    const gone = await run(['import', 'no.csv', ...asOf]);
     expect(gone).toMatchObject({ code: 2, err: 'passferry: there is no file no.csv\n' });
     expect(received).toHaveLength(0);
 
@@ -337,7 +348,7 @@ describe('import', () => {
       fields: [{ field: 'userId', reason: 'x' }],
     };
     answer = () => ({ status: 400, body });
-    const refused = await run(['import', 'users.csv']);
+    const refused = await run(['import', 'users.csv', ...asOf]);
     expect(refused).toMatchObject({
       code: 3,
       err: expect.stringContaining('Header. (header_column_missing); look at: userId'),
@@ -345,8 +356,7 @@ describe('import', () => {
 
     received = [];
     answer = answers({ ...completed, set: 3, canceled: 1 }, []);
-    expect(await run(['import', 'users.csv'])).toMatchObject({ code: 5 });
-    expect(existsSync(join(dir, 'users.csv.rejects.csv'))).toBe(false);
+    expect(await run(['import', 'users.csv', ...asOf])).toMatchObject({ code: 5 });
   });
 });
 

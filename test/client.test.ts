@@ -250,9 +250,9 @@ describe('import', () => {
       yield `${user},From-a-stream-1\n`;
     }
     const [text, fromFile, fromStream] = [
-      await client.import(rows, { idempotencyKey: 'people-1' }),
-      await client.import({ path: file }),
-      await client.import(stream()),
+      await client.import(rows, { asOf: 'now', idempotencyKey: 'people-1' }),
+      await client.import({ path: file }, { asOf: 'now' }),
+      await client.import(stream(), { asOf: 'now' }),
     ];
     expect(text).toMatchObject({ idempotencyKey: 'people-1', run: { received: 2, rejected: 1 } });
     expect(await text.wait()).toMatchObject({ id: text.run.id, state: 'completed', finished: 1 });
@@ -267,13 +267,33 @@ describe('import', () => {
     const rows = `userId,password\n${await newUser()},From-a-text-1\n`;
     const before = proxy.dropped();
     proxy.dropReplies(1, 'POST /imports');
-    const sent = await client.import(rows);
+    const sent = await client.import(rows, { asOf: 'now' });
     expect(proxy.dropped()).toBeGreaterThan(before);
     expect(await sent.wait()).toMatchObject({ received: 1, set: 1 });
   });
 
+  test('gives the rows that are not in force, and is told what to do', async () => {
+    const rows = `user,password\nnobody,No-user-1\n,No-user-2\n`;
+    const sent = await client.import(rows, { asOf: new Date(), map: { userId: 'user' } });
+    await sent.wait();
+    const rejects = [];
+    for await (const each of sent.rejects()) rejects.push(each);
+    expect(rejects).toMatchObject([
+      { row: 1, line: 2, userId: 'nobody', reason: 'COMMAND-G8dh3', columns: { user: 'nobody' } },
+      { row: 2, line: 3, reason: 'user_id_missing', advice: expect.any(String) },
+    ]);
+    expect(await errorFrom(sent.pause())).toMatchObject({ reason: 'run_ended' });
+    const later = { asOf: 'now', notBefore: new Date(Date.now() + 3_600_000) } as const;
+    const standing = await client.import(`userId,password\nnobody,No-user-1\n`, later);
+    expect(await standing.pause()).toMatchObject({ state: 'paused' });
+    expect(await standing.resume()).toMatchObject({ state: 'running' });
+    expect(await standing.cancel()).toMatchObject({ state: 'cancelled', canceled: 1 });
+  });
+
   test('says what is wrong with the file or the source', async () => {
     expect(await errorFrom(client.import('userId\n1\n'))).toMatchObject({ reason: 'header_column_missing' });
+    const file = 'userId,password\n1,No-user-1\n';
+    expect(await errorFrom(client.import(file))).toMatchObject({ reason: 'as_of_required', status: 422 });
     const missing = join(tempDir(), 'none.csv');
     expect(await errorFrom(client.import({ path: missing }))).toMatchObject({ reason: 'source_unreadable' });
   });

@@ -88,7 +88,7 @@ async function changeByUser(org: Org, user: string, password: string, acceptedAt
 
 async function importRows(users: string[]) {
   const rows = users.map((user) => `${user},${newPassword()}`).join('\n');
-  const { body } = await pf.post('/imports', `userId,password\n${rows}\n`, { headers: { 'content-type': 'text/csv' } });
+  const { body } = await pf.post('/imports?asOf=now', `userId,password\n${rows}\n`, { headers: { 'content-type': 'text/csv' } });
   return body.id as string;
 }
 const run = async (id: string) => (await pf.get(`/imports/${id}`)).body;
@@ -412,6 +412,6 @@ describe('overwriteNewer with the first request', () => {
       { what: 'the import' },
     );
     expect(done).toMatchObject({ set: 1 });
-    expect((await pf.post('/imports', file, { headers, ...admin })).status).toBe(422);
+    expect((await pf.post('/imports?asOf=now', file, { headers, ...admin })).status).toBe(422);
   });
 });

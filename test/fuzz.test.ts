@@ -32,7 +32,7 @@ async function knownIds() {
       body: JSON.stringify({ password: `${hidden}-a1` }),
     });
   const jobs = await Promise.all([set('nobody', 'acme'), set('nobody', 'globex')]);
-  const run = await fetch(`${passferry.url}/imports`, {
+  const run = await fetch(`${passferry.url}/imports?asOf=now`, {
     method: 'POST',
     headers: as(tokens.full, { 'content-type': 'text/csv' }),
     body: `userId,password\nnobody,${hidden}-a1\n,${hidden}\n`,

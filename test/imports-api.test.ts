@@ -36,7 +36,7 @@ async function postBytes(query: string, body: Uint8Array, headers: Record<string
   const response = await fetch(`${pf.url}/imports${query}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${pf.token}`, ...headers },
-    body: body as unknown as BodyInit,
+    body: body as unknown as string,
   });
   // biome-ignore lint/suspicious/noExplicitAny: looked into by expectations
   return { status: response.status, body: (await response.json()) as any };
@@ -56,7 +56,11 @@ describe('a messy file', () => {
     ].join('\r\n');
     const { status, body, text } = await post('?asOf=now&map=userId:Employee%20No&keep=mail', file);
     expect(status, text).toBe(202);
-    expect(body.options).toMatchObject({ format: 'csv', delimiter: ';', kept: ['Employee No', 'mail', 'new password'] });
+    expect(body.options).toMatchObject({
+      format: 'csv',
+      delimiter: ';',
+      kept: ['Employee No', 'mail', 'new password'],
+    });
     const view = await ended(body.id);
     expect(view).toMatchObject({ received: 4, rejected: 2, set: 1, failed: 1, notInEffect: 3 });
 
@@ -91,7 +95,10 @@ describe('a messy file', () => {
   });
 
   it('gives NDJSON and lists back in their own form', async () => {
-    const rows = [{ uid: 'nobody', pw: 'x' }, { userId: 'nobody', password: 'Aa1-password', set_at: '2026-01-01' }];
+    const rows = [
+      { uid: 'nobody', pw: 'x' },
+      { userId: 'nobody', password: 'Aa1-password', set_at: '2026-01-01' },
+    ];
     const list = { headers: { 'content-type': 'application/json' } };
     const { body } = await post('', JSON.stringify(rows.slice(1)), list);
     await ended(body.id);
@@ -118,7 +125,10 @@ describe('what is asked of an import', () => {
     const dated = `userId,password,set_at\n${user},Aa1-password-1,2020-01-01\n${user},Aa1-password-2,\n`;
     const { body } = await post('', dated, { headers });
     expect(await ended(body.id)).toMatchObject({ received: 2, rejected: 1, stale: 1 });
-    expect((await pf.get(`/imports/${body.id}/rows/2`)).body).toMatchObject({ reason: 'set_at_missing', field: 'setAt' });
+    expect((await pf.get(`/imports/${body.id}/rows/2`)).body).toMatchObject({
+      reason: 'set_at_missing',
+      field: 'setAt',
+    });
   });
 
   it.each([
@@ -137,12 +147,16 @@ describe('what is asked of an import', () => {
     ['asOf=now&encoding=ebcdic', 'field_type', 'encoding'],
   ])('%s is refused', async (query, reason, field) => {
     const answer = await post(`?${query}`, file);
-    expect(answer.body).toMatchObject({ reason, fields: expect.arrayContaining([{ field, reason: expect.any(String) }]) });
+    expect(answer.body).toMatchObject({
+      reason,
+      fields: expect.arrayContaining([{ field, reason: expect.any(String) }]),
+    });
     expect(answer.status).toBe(400);
   });
 
   it('is kept and shown', async () => {
-    const query = '?asOf=2026-01-01&maxFailures=5&rate=50&concurrency=2&proofShare=0.5&duplicates=refuse&expiresIn=3600';
+    const query =
+      '?asOf=2026-01-01&maxFailures=5&rate=50&concurrency=2&proofShare=0.5&duplicates=refuse&expiresIn=3600';
     const { body } = await post(`${query}&changeRequired=false`, file);
     expect(body.options).toMatchObject({
       ...{ changeRequired: false, maxFailures: 5, rate: 50, concurrency: 2, proofShare: 0.5, duplicates: 'refuse' },
@@ -233,7 +247,8 @@ describe('a run', () => {
     expect(status, text).toBe(202);
     return { id: body.id, users };
   }
-  const tell = (id: string, verb: string, more: RequestOptions = {}) => pf.post(`/imports/${id}:${verb}`, undefined, more);
+  const tell = (id: string, verb: string, more: RequestOptions = {}) =>
+    pf.post(`/imports/${id}:${verb}`, undefined, more);
 
   it('is paused, goes on, is cancelled; then nothing is told to it any more', async () => {
     const { id, users } = await standing();
@@ -262,7 +277,10 @@ describe('a run', () => {
           body: { reason: 'run_unknown' },
         });
       }
-      expect(await tell(id, 'cancel', { as: 'reader' })).toMatchObject({ status: 404, body: { reason: 'run_unknown' } });
+      expect(await tell(id, 'cancel', { as: 'reader' })).toMatchObject({
+        status: 404,
+        body: { reason: 'run_unknown' },
+      });
     }
     await ended(body.id);
     expect(await pf.get(`/imports/${body.id}/rows/2`)).toMatchObject({ status: 404, body: { reason: 'row_unknown' } });

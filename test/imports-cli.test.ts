@@ -96,10 +96,7 @@ describe('a messy file', () => {
     expect(JSON.parse(readFileSync(at('list.json.gz.rejects.json'), 'utf8'))).toMatchObject([
       { user_id: 'nobody', password: '', set_at: '2026-01-01', reason: 'COMMAND-G8dh3' },
     ]);
-    const piped = await passferry(
-      ['import', '-', '--rejects', at('piped.ndjson')],
-      `${JSON.stringify(rows[1])}\n`,
-    );
+    const piped = await passferry(['import', '-', '--rejects', at('piped.ndjson')], `${JSON.stringify(rows[1])}\n`);
     expect(piped.code, piped.err).toBe(1);
     expect(readFileSync(at('piped.ndjson'), 'utf8')).toMatch(/^\{"user_id":"nobody","password":"","set_at"/);
   }, 60_000);
@@ -162,7 +159,16 @@ describe('imports', () => {
     expect(readFileSync(at('back.csv'), 'utf8')).toMatch(/,Kept-password-1,canceled,run_canceled,/);
     const other = at('other.csv');
     writeFileSync(other, `userId,password\n\n${readFileSync(file, 'utf8').split('\n').slice(1).join('\n')}`);
-    const wrong = await passferry(['imports', 'rejects', id, '--rejects', at('no.csv'), '--file', other, '--with-secrets']);
+    const wrong = await passferry([
+      'imports',
+      'rejects',
+      id,
+      '--rejects',
+      at('no.csv'),
+      '--file',
+      other,
+      '--with-secrets',
+    ]);
     expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining('not the file that was imported') });
     expect(existsSync(at('no.csv'))).toBe(false);
     const blank = await passferry(['imports', 'rejects', id, '--rejects', at('blank.csv')]);
@@ -189,7 +195,10 @@ describe('imports', () => {
     });
     const done = async () => (await pf.get(`/imports/${id}`)).body.state === 'completed';
     await waitFor(done, { what: 'the import to end again' });
-    expect(await passferry(['imports', 'watch', id])).toMatchObject({ code: 0, out: expect.stringContaining('1 row set') });
+    expect(await passferry(['imports', 'watch', id])).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('1 row set'),
+    });
     expect(await pf.works('acme', user, 'Late-password-1')).toBe(true);
   }, 60_000);
 });

@@ -317,7 +317,7 @@ describe('DELETE /jobs/{id}', () => {
     const [user, other] = [await person('acme'), await person('acme')];
     await holds().put('v1', 'test', 'test');
     const file = `userId,password\n${user},${newPassword()}\n${other},${newPassword()}\n`;
-    const { body: run } = await pf.post('/imports', file, { headers: { 'content-type': 'text/csv' } });
+    const { body: run } = await pf.post('/imports?asOf=now', file, { headers: { 'content-type': 'text/csv' } });
     const id = `${run.id}-1`;
     await waitFor(async () => (await cancel(id)).status === 200, { what: 'the row to be cancelled' });
     expect((await cancel(id)).status).toBe(200);

@@ -232,22 +232,6 @@ test('a run: the same rows get the same places in the order, and every row is co
   expect(await redis.zcard(keys.open)).toBe(0);
 });
 
-test('a row that has ended is not sent again by a start that thaws', async () => {
-  const { keys, ledger, begin } = fresh();
-  await ledger.raiseFloor(0n);
-  const { store, job: rowOf } = pageScene(redis, keys, jobKey);
-  const id = `r0-${'b'.repeat(26)}`;
-  await store({ id, org: 'o' }, [{ line: 1, user: 'u' }]);
-  const data = await rowOf(id, 1);
-  await begin(data, { token: 'thawed' });
-  // Another start of it had its answer late, and without the lease.
-  await ledger.commit(data, set, { changedAt: 5, token: 'other' });
-  await expect(ledger.recordAttempt(data, 'thawed', 1_000, 0)).rejects.toEqual(reason('lease_lost'));
-  await ledger.closeAttempt(data, 'thawed', true);
-  await ledger.release(data, 'thawed', 'aborted');
-  expect(await redis.exists(keys.job(data.jobId))).toBe(0);
-});
-
 test('what is overdue is found, and what is done is not', async () => {
   const { ledger, begin } = fresh();
   const past = { expiresAt: Date.now() - 60_000 };

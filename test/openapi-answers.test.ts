@@ -149,14 +149,30 @@ describe('real answers', () => {
   it('of imports are as the document says', async () => {
     const csv = { headers: { 'content-type': 'text/csv' } };
     const lines = ['userId,password', `${await person()},${newPassword()}`, `${randomUUID()},${newPassword()}`, ',x'];
-    const { id } = (await ask(202, 'POST', '/imports', `${lines.join('\n')}\n`, csv)).body;
+    const { id } = (await ask(202, 'POST', '/imports?asOf=now', `${lines.join('\n')}\n`, csv)).body;
     const completed = async () => (await ask(200, 'GET', `/imports/${id}`)).body.state === 'completed';
     await waitFor(completed, { what: 'the import is completed' });
     expect((await ask(200, 'GET', `/imports/${id}/rejects`)).text.trim().split('\n')).toHaveLength(2);
-    await ask(400, 'POST', '/imports', '', csv);
-    await ask(415, 'POST', '/imports', 'x', { headers: { 'content-type': 'text/html' } });
-    await ask(403, 'POST', '/imports', 'userId,password\n', { as: 'reader', ...csv });
+    await ask(400, 'POST', '/imports?asOf=now', '', csv);
+    await ask(415, 'POST', '/imports?asOf=now', 'x', { headers: { 'content-type': 'text/html' } });
+    await ask(403, 'POST', '/imports?asOf=now', 'userId,password\n', { as: 'reader', ...csv });
     await ask(404, 'GET', '/imports/r0-0123456789abcdefghjkmnpqrs');
+    await ask(422, 'POST', '/imports', `${lines.join('\n')}\n`, csv);
+    await ask(400, 'POST', '/imports?asOf=now&rate=x', 'x', csv);
+    await ask(200, 'GET', '/imports?limit=1');
+    await ask(400, 'GET', '/imports?limit=x');
+    const { headers: of } = await ask(200, 'GET', `/imports/${id}`, undefined, { headers: { prefer: 'wait=1' } });
+    await ask(304, 'GET', `/imports/${id}`, undefined, { headers: { 'if-none-match': of.get('etag') ?? '' } });
+    await ask(200, 'GET', `/imports/${id}/rows/1`);
+    await ask(404, 'GET', `/imports/${id}/rows/99`);
+    await ask(200, 'GET', `/imports/${id}/rejects?format=csv`);
+    await ask(200, 'GET', `/imports/${id}/events`);
+    for (const verb of ['pause', 'resume', 'cancel']) await ask(409, 'POST', `/imports/${id}:${verb}`);
+    await ask(200, 'POST', `/imports/${id}:retry`);
+    await ask(403, 'POST', `/imports/${id}:pause`, undefined, { as: 'reader' });
+    const later = `/imports?asOf=now&notBefore=${new Date(Date.now() + 3_600_000).toISOString()}`;
+    const standing = (await ask(202, 'POST', later, 'userId,password\nnobody,Aa1-password\n', csv)).body.id;
+    for (const verb of ['pause', 'resume', 'cancel']) await ask(200, 'POST', `/imports/${standing}:${verb}`);
     await ask(404, 'GET', '/imports/r0-0123456789abcdefghjkmnpqrs/rejects');
   });
 

@@ -50,6 +50,8 @@ describe('the document', () => {
     const elsewhere = [
       'Authorization',
       'Content-Type',
+      'Content-Encoding',
+      'Accept',
       'Allow',
       'Content-Security-Policy',
       'Strict-Transport-Security',

@@ -217,7 +217,11 @@ describe('a reset to passwords that are handed out', () => {
     ['no key', 'mode=generate', 'recipient_missing'],
     ['a private key', () => recipientOf(generateKeyPairSync('x25519').privateKey), 'recipient_invalid'],
     ['a key for signing', () => recipientOf(generateKeyPairSync('ed25519').publicKey), 'recipient_invalid'],
-    ['a small key', () => recipientOf(generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey), 'recipient_invalid'],
+    [
+      'a small key',
+      () => recipientOf(generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey),
+      'recipient_invalid',
+    ],
     ['nonsense', () => 'bm9uc2Vuc2U', 'recipient_invalid'],
   ])('needs a public key: %s is refused', async (_name, given, reason) => {
     const query = typeof given === 'string' ? given : `mode=generate&recipient=${given()}`;
@@ -264,7 +268,10 @@ describe('a reset by names', () => {
   test('hands out a password with the id that was found', async () => {
     const pair = generateKeyPairSync('x25519');
     const a = await user({ email: 'hand@example.com' });
-    const run = await reset(`mode=generate&by=email&recipient=${recipientOf(pair.publicKey)}`, 'email\nhand@example.com\n');
+    const run = await reset(
+      `mode=generate&by=email&recipient=${recipientOf(pair.publicKey)}`,
+      'email\nhand@example.com\n',
+    );
     const [one] = await handout(run, pair.privateKey);
     expect(one?.line).toMatchObject({ userId: a, email: 'hand@example.com' });
     expect(await world.works('globex', a, one?.opened.password)).toBe(true);

@@ -30,7 +30,7 @@ it('refuses another file under the key of an import, and keeps what the import w
   await passferry.addV1({ id: 'u1', org: 'acme' });
   await passferry.addV1({ id: 'u2', org: 'acme' });
   const send = (row: string) =>
-    passferry.post('/imports', `userId,password\n${row}\n`, {
+    passferry.post('/imports?asOf=now', `userId,password\n${row}\n`, {
       headers: { 'content-type': 'text/csv', 'idempotency-key': 'one-key' },
     });
   const first = await send('u1,Fresh-password-1');
@@ -48,7 +48,7 @@ it('refuses another file under the key of an import, and keeps what the import w
 it('tells rejects of a row only to those who were granted its organization (P5)', async () => {
   const passferry = await startPassferry();
   const file = 'userId,password,orgId\nnobody-1,Fresh-password-1,acme\nnobody-2,Fresh-password-1,globex\n';
-  const answer = await passferry.post('/imports', file, { headers: { 'content-type': 'text/csv' } });
+  const answer = await passferry.post('/imports?asOf=now', file, { headers: { 'content-type': 'text/csv' } });
   const { id } = answer.body as { id: string };
   const state = async () => ((await passferry.get(`/imports/${id}`)).body as { state: string }).state;
   await waitFor(async () => (await state()) === 'completed', { what: 'the import to end' });

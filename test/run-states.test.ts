@@ -1,52 +1,12 @@
-import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { PassferryError } from '../src/errors.ts';
 import { failure, type Outcome, type SetPasswordData } from '../src/job.ts';
-import { redisKeys } from '../src/keys.ts';
-import { createLedger } from '../src/ledger/ledger.ts';
-import { connectRedis } from '../src/redis.ts';
 import type { RunState } from '../src/run.ts';
-import { atEnd } from './kit/files.ts';
-import { csv, people, runScene } from './kit/import-scene.ts';
-import { pageScene, runOptions } from './kit/pages.ts';
+import { type LedgerRun, ledgerRuns } from './kit/ledger-run.ts';
 import { startRedis } from './kit/redis.ts';
-import { waitFor } from './kit/wait.ts';
 
-const server = await startRedis({ appendonly: false });
-const redis = connectRedis({ url: server.url }, 'worker');
-atEnd(() => redis.disconnect());
-const jobKey = { current: randomBytes(32) };
+const { redis, ledgerRun } = ledgerRuns(await startRedis({ appendonly: false }));
 const set: Outcome = { result: 'set', inEffect: true, backend: 'v1', at: 0 };
-
-/** A run of four rows, of which one was refused, and one may be at work; no worker. */
-async function ledgerRun(more: { expiresInMs?: number; maxFailures?: number } = {}) {
-  const keys = redisKeys(`s${randomBytes(6).toString('hex')}`);
-  const ledger = createLedger({ redis, keys, jobKey, retentionMs: 60_000 });
-  await ledger.raiseFloor(0n);
-  const { runs, store, job } = pageScene(redis, keys, jobKey);
-  const id = `r0-${randomBytes(13).toString('hex')}`;
-  const { maxFailures, ...rest } = more;
-  const options = { ...runOptions, ...(maxFailures !== undefined && { maxFailures }) };
-  const rows = ['a', 'b', 'c'].map((user, i) => ({ line: i + 1, user }));
-  await store({ id, org: 'o', options, ...rest }, [...rows, { line: 4, refused: 'user_id_missing' }]);
-  const begin = (data: SetPasswordData, token = data.jobId) =>
-    ledger.begin(data, { token, leaseMs: 60_000, backend: 'v1', exact: true });
-  return {
-    ...{ keys, ledger, runs, id, begin },
-    row: (row: number) => job(id, row),
-    /** One row goes to work. */
-    async start(row = 1): Promise<SetPasswordData> {
-      const data = await job(id, row);
-      expect(await begin(data)).toMatchObject({ kind: 'go' });
-      return data;
-    },
-    commit: (data: SetPasswordData, outcome: Outcome = set) => ledger.commit(data, outcome, { token: data.jobId }),
-    close: () => runs.closeInput(id, 1),
-    state: async () => (await runs.view(id))?.state,
-    events: async () => (await redis.xrange(keys.events, '-', '+')).filter(([, fields]) => fields[0] === 'r').length,
-  };
-}
-type LedgerRun = Awaited<ReturnType<typeof ledgerRun>>;
 
 const steps = ['pause', 'resume', 'cancel', 'expire', 'hold', 'unhold', 'unhold another', 'settle', 'close'] as const;
 type Step = (typeof steps)[number];
@@ -239,134 +199,16 @@ describe('what has begun', () => {
     expect(await run.begin(await run.row(3))).toEqual({ kind: 'run_over' });
     expect(await run.runs.view(run.id)).toMatchObject({ state: 'cancelled', set: 1, canceled: 2, finished: 3 });
   });
-});
 
-describe('a run ends', () => {
-  it('cancelled, with the rest counted exactly, and each of it told', async () => {
-    const s = await runScene(server);
-    const id = await s.upload(csv([...people(1_100), { user: 'bad', password: '' }]));
-    s.holdBack();
-    s.work(4);
-    await waitFor(() => s.inHand() === 4, { what: 'rows to be at work' });
-    expect(await s.producer.runs.order(id, 'cancel')).toBe('cancelling');
-    s.letGo();
-    const view = await s.until(id, 'cancelled');
-    expect(view).toMatchObject({ accepted: 1_100, finished: 1_100, inflight: 0, rejected: 1, failed: 0 });
-    expect(view.set).toBe(s.held.size);
-    expect(view.canceled).toBe(1_100 - s.held.size);
-    expect(view.notInEffect).toBe(view.canceled + 1);
-    const rejects = await s.rejects(id);
-    expect(rejects.filter(({ reason }) => reason === 'run_canceled').length).toBe(view.canceled);
-    expect(rejects.filter(({ reason }) => reason !== 'run_canceled').map(({ row }) => row)).toEqual([1_101]);
-    expect(rejects.every(({ userId }) => !s.held.has(userId as string))).toBe(true);
-  });
-
-  it('completed when its time is over, with the rest counted expired', async () => {
-    const s = await runScene(server);
-    const id = await s.upload(csv(people(700)));
-    await s.redis.hset(s.keys.run(id), 'expiresAt', String(Date.now() - 1_000));
-    s.work();
-    expect(await s.until(id, 'completed')).toMatchObject({ expired: 700, set: 0, finished: 700, notInEffect: 700 });
-    expect((await s.rejects(id)).map(({ reason }) => reason)).toEqual(Array(700).fill('job_expired'));
-    expect(s.held.size).toBe(0);
-  });
-
-  it.each(['pause', 'hold'] as const)('also one that stands still when its time is over: %s', async (how) => {
-    const s = await runScene(server);
-    const id = await s.upload(csv(people(3)));
-    if (how === 'pause') await s.producer.runs.order(id, 'pause');
-    else await s.producer.runs.hold(id, 'too_many_failures');
-    await s.redis.hset(s.keys.run(id), 'expiresAt', String(Date.now() - 1_000));
-    s.work();
-    expect(await s.until(id, 'completed')).toMatchObject({ expired: 3 });
-  });
-});
-
-describe('with workers', () => {
-  const untouched = (s: Awaited<ReturnType<typeof runScene>>) =>
-    [...s.held.values()].every(({ effects }) => effects === 1);
-
-  it('a pause stops it where it is, and after the resumption every row is set once', async () => {
-    const s = await runScene(server);
-    const id = await s.upload(csv(people(3_000)));
-    s.work();
-    await waitFor(() => s.held.size > 100, { what: 'some rows' });
-    await s.producer.runs.order(id, 'pause');
-    const paused = await s.until(id, 'paused');
-    expect(paused.inflight).toBe(0);
-    expect(paused.set).toBe(s.held.size);
-    // What stood in the queue leaves it untouched.
-    await waitFor(async () => (await s.redis.zcard(s.keys.line('rows'))) === 0, { what: 'the queue to be empty' });
-    expect(s.held.size).toBe(paused.set);
-    expect((await s.view(id)).set).toBe(paused.set);
-    await s.producer.runs.order(id, 'resume');
-    expect(await s.until(id, 'completed')).toMatchObject({ set: 3_000, finished: 3_000 });
-    expect(s.held.size).toBe(3_000);
-    expect(untouched(s)).toBe(true);
-  });
-
-  it('told to pause and go on again and again it loses no row and sets none twice', { timeout: 120_000 }, async () => {
-    const s = await runScene(server);
-    const id = await s.upload(csv(people(4_000)));
-    s.work();
-    s.work();
-    for (let i = 0; (await s.view(id)).finished < 3_000; i++) {
-      const before = (await s.view(id)).finished;
-      await s.producer.runs.order(id, 'pause');
-      if (i % 2) await s.until(id, 'paused');
-      await s.producer.runs.order(id, 'resume');
-      await waitFor(async () => (await s.view(id)).finished >= Math.min(4_000, before + 40), {
-        what: 'more rows',
-        timeoutMs: 30_000,
-      });
-    }
-    expect(await s.until(id, 'completed', 30_000)).toMatchObject({ set: 4_000, finished: 4_000, inflight: 0 });
-    expect(s.held.size).toBe(4_000);
-    expect(untouched(s)).toBe(true);
-  });
-
-  it('rows that the backend puts off are not in the way of a pause', async () => {
-    const s = await runScene(server);
-    s.fails(() => new PassferryError('backend_down', { scope: 'backend', effect: 'none' }));
-    const id = await s.upload(csv(people(50)));
-    s.work();
-    await waitFor(() => s.lines.some((line) => line.includes('put off')), { what: 'a row to be put off' });
-    await s.producer.runs.order(id, 'pause');
-    expect(await s.until(id, 'paused')).toMatchObject({ inflight: 0, finished: 0 });
-    s.fails(() => undefined);
-    await s.producer.runs.order(id, 'resume');
-    expect(await s.until(id, 'completed')).toMatchObject({ set: 50 });
-  });
-
-  it('too many failures hold it with the reason; told to go on it forgives those', async () => {
-    const s = await runScene(server);
-    for (const { user } of people(5)) s.refused.add(user);
-    const id = await s.upload(csv(people(1_200)), { choices: { maxFailures: 3 } });
-    s.work(1);
-    const held = await s.until(id, 'holding');
-    expect(held).toMatchObject({ reason: 'too_many_failures', advice: expect.stringContaining('resume or cancel') });
-    expect(held.failed).toBeGreaterThanOrEqual(3);
-    await s.producer.runs.order(id, 'resume');
-    expect(await s.until(id, 'completed')).toMatchObject({ failed: 5, set: 1_195 });
-  });
-
-  it('a hold that ends by itself lets it end, also when its last row had ended meanwhile', async () => {
+  it('and has ended is not sent again by a start that thaws', async () => {
     const run = await ledgerRun();
-    await run.close();
-    for (const row of [1, 2]) await run.commit(await run.start(row));
-    const last = await run.start(3);
-    await run.runs.hold(run.id, 'backend_down');
-    await run.commit(last);
-    await run.runs.unhold(run.id, 'backend_down');
-    expect(await run.runs.view(run.id)).toMatchObject({ state: 'completed', set: 3 });
-    expect(await run.events()).toBe(1);
-  });
-
-  it('the last row of all holds nothing, though it is one failure too many', async () => {
-    const run = await ledgerRun({ maxFailures: 1 });
-    await run.close();
-    for (const row of [1, 2]) await run.commit(await run.start(row));
-    await run.commit(await run.start(3), failure(new PassferryError('refused'), 0, 'v1'));
-    expect(await run.runs.view(run.id)).toMatchObject({ state: 'completed', failed: 1 });
+    const data = await run.start();
+    // Another start of it had its answer late, and without the lease.
+    await run.ledger.commit(data, set, { changedAt: 5, token: 'other' });
+    await expect(run.ledger.recordAttempt(data, data.jobId, 1_000, 0)).rejects.toMatchObject({ reason: 'lease_lost' });
+    await run.ledger.closeAttempt(data, data.jobId, true);
+    await run.ledger.release(data, data.jobId, 'aborted');
+    expect(await redis.exists(run.keys.job(data.jobId))).toBe(0);
+    expect(await run.runs.view(run.id)).toMatchObject({ set: 1, finished: 1, inflight: 0 });
   });
 });

@@ -3,7 +3,6 @@ import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { makeRunId, rowJobId } from '../../src/ids.ts';
-import { queueNames } from '../../src/job.ts';
 import { redisKeys } from '../../src/keys.ts';
 import { startFeeder } from '../../src/worker/feed.ts';
 import { rowJob } from '../../src/worker/rows.ts';
@@ -37,16 +36,31 @@ export async function benchFeeding({ rows, rounds }: { rows: number; rounds: num
     await redis.set(keys.sequence, '1');
     const { runs, pages, store } = pageScene(redis, keys, jobKey);
     const id = makeRunId(jobKey.current, 'c', 'o', `feed${n}`);
-    await store({ id, org: 'o' }, Array.from({ length: rows }, (_, i) => ({ line: i + 2, user: `u${i}` })));
+    await store(
+      { id, org: 'o' },
+      Array.from({ length: rows }, (_, i) => ({ line: i + 2, user: `u${i}` })),
+    );
     await runs.closeInput(id, rows / 500);
 
     const one = {
       bare: await rate(rows, () => addBulk(`a${n}`, () => ({}))),
       named: await rate(rows, () =>
-        addBulk(`b${n}`, (i) => ({ jobId: rowJobId(id, i + 1), priority: 1 + (i % 2_000_000), removeOnComplete: true })),
+        addBulk(`b${n}`, (i) => ({
+          jobId: rowJobId(id, i + 1),
+          priority: 1 + (i % 2_000_000),
+          removeOnComplete: true,
+        })),
       ),
       passferry: await rate(rows, async () => {
-        const feeder = startFeeder({ redis, keys, jobKey, pages, runs, log: pino({ level: 'silent' }), windowRows: rows });
+        const feeder = startFeeder({
+          redis,
+          keys,
+          jobKey,
+          pages,
+          runs,
+          log: pino({ level: 'silent' }),
+          windowRows: rows,
+        });
         await waitFor(async () => Number(await redis.hget(keys.run(id), 'fed')) >= rows, {
           what: 'all rows to be fed',
           timeoutMs: 300_000,

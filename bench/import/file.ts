@@ -3,7 +3,11 @@ import { createHash } from 'node:crypto';
 const rowsAChunk = 500;
 
 /** Rows of a file as a customer would send it, made while it is read: ids that count up, passwords that do not deflate. */
-export async function* importFile(rows: number, org?: string, idOf = (n: number) => `1041333912${String(n).padStart(8, '0')}`) {
+export async function* importFile(
+  rows: number,
+  org?: string,
+  idOf = (n: number) => `1041333912${String(n).padStart(8, '0')}`,
+) {
   yield Buffer.from(`userId,password${org === undefined ? '' : ',orgId'}\n`);
   const tail = org === undefined ? '\n' : `,${org}\n`;
   for (let from = 0; from < rows; from += rowsAChunk) {

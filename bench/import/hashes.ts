@@ -28,7 +28,7 @@ export async function benchHashes({ rows, rounds }: { rows: number; rounds: numb
   const all: { bare: number; passferry: number; ratio: number }[] = [];
   const one = await startInstallation({ bcryptCost: cost });
   const users = await Promise.all(Array.from({ length: rows }, () => one.addUser()));
-  const worker = await one.work();
+  const worker = one.work();
 
   const bare = async () => {
     const child = spawnNode(['bench/import.ts', '--hashes', String(rows)], { UV_THREADPOOL_SIZE: poolSize });
@@ -55,7 +55,7 @@ export async function benchHashes({ rows, rounds }: { rows: number; rounds: numb
     const rates = { bare: rounded(await bare()), passferry: rounded(await ours()) };
     all.push({ ...rates, ratio: rounded(rates.passferry / rates.bare) });
   }
-  worker.kill9();
+  await worker.end();
   await one.close();
   return { rows, cost, ratio: median(all.map(({ ratio }) => ratio)), rounds: all };
 }

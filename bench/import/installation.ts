@@ -8,7 +8,7 @@ import { redisKeys } from '../../src/keys.ts';
 import { hashToken } from '../../src/producer/callers.ts';
 import type { RunView } from '../../src/run.ts';
 import { startProcessWorld } from '../../test/kit/process-world.ts';
-import { spawnNode } from '../../test/kit/processes.ts';
+import { build, startBuilt } from './built.ts';
 
 const token = 'pf_bench';
 export const poolSize = String(availableParallelism() + 2);
@@ -20,7 +20,6 @@ export async function startInstallation({ bcryptCost }: { bcryptCost: number }) 
   await redis.config('SET', 'appendfsync', 'everysec');
   const namespace = `b${randomBytes(4).toString('hex')}`;
   const installation = await world.installation(namespace);
-  const env = { UV_THREADPOOL_SIZE: poolSize };
   // It confirms the order of changes; then nothing is taken away while others are counted.
   const first = await installation.work();
   first.term();
@@ -29,26 +28,40 @@ export async function startInstallation({ bcryptCost }: { bcryptCost: number }) 
   const callersFile = join(world.keysDir, 'callers.json');
   const caller = { name: 'bench', home: 'acme', tokenSha256: hashToken(token), grants: { acme: ['set', 'import'] } };
   writeFileSync(callersFile, JSON.stringify({ callers: [caller] }));
-  const serve = spawnNode(['src/cli/main.ts', 'serve'], {
+  build();
+  const shared = {
     PASSFERRY_REDIS_URL: world.redis.url,
     PASSFERRY_KEYS_DIR: world.keysDir,
     PASSFERRY_NAMESPACE: namespace,
+    UV_THREADPOOL_SIZE: poolSize,
+  };
+  const serve = startBuilt(['serve'], {
+    ...shared,
     PASSFERRY_LISTEN: '127.0.0.1:0',
     PASSFERRY_CALLERS_FILE: callersFile,
     PASSFERRY_CALLER_RATE: 'off',
-    ...env,
   });
-  const { url } = JSON.parse(await serve.waitForLine(/"serving"/, 60_000)) as { url: string };
+  const { url } = JSON.parse(await serve.line('"serving"')) as { url: string };
 
   return {
     redis,
     serve,
     keys: redisKeys(namespace),
     addUser: () => world.addUser('acme'),
-    work: () => installation.work(env),
+    work: () =>
+      startBuilt(['work'], {
+        ...shared,
+        PASSFERRY_STAGES: JSON.stringify({ default: 'v1' }),
+        PASSFERRY_V1_URL: world.postgresUrl,
+        PASSFERRY_V1_BCRYPT_COST: String(bcryptCost),
+      }),
     /** Goes on although a run holds. */
     async resume(id: string): Promise<void> {
       await fetch(`${url}/imports/${id}:resume`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+    },
+    /** What is not in force, one JSON object a line. */
+    async rejects(id: string): Promise<string> {
+      return (await fetch(`${url}/imports/${id}/rejects`, { headers: { authorization: `Bearer ${token}` } })).text();
     },
     async upload(file: AsyncIterable<Buffer>): Promise<RunView> {
       const response = await fetch(`${url}/imports?asOf=now&noChangeRequired=true`, {
@@ -57,12 +70,13 @@ export async function startInstallation({ bcryptCost }: { bcryptCost: number }) 
         body: Readable.from(file),
         duplex: 'half',
       } as RequestInit & { duplex: 'half' });
-      if (response.status !== 202) throw new Error(`the upload was answered ${response.status}: ${await response.text()}`);
+      if (response.status !== 202)
+        throw new Error(`the upload was answered ${response.status}: ${await response.text()}`);
       return (await response.json()) as RunView;
     },
     async close(): Promise<void> {
       redis.disconnect();
-      serve.kill9();
+      await serve.end();
       await world.close();
     },
   };

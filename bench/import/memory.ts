@@ -33,7 +33,7 @@ export async function benchMemory({ rows, workSeconds }: { rows: number; workSec
   if (accepted !== rows) throw new Error(`${accepted} of ${rows} rows were accepted`);
   const stored = (await usedMemory()) - before;
 
-  const worker = await one.work();
+  const worker = one.work();
   const until = performance.now() + workSeconds * 1_000;
   const finished = async () => Number(await one.redis.hget(one.keys.run(id), 'finished'));
   let most = 0;
@@ -54,7 +54,7 @@ export async function benchMemory({ rows, workSeconds }: { rows: number; workSec
     redisRatio: rounded(stored / deflatedInput),
     redisMostMb: rounded(most / megabyte),
   };
-  worker.kill9();
+  await worker.end();
   await one.close();
   const allowed = goals.redis * deflatedInput + windowBytes + bytesPerRow * rows;
   return {

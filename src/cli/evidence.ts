@@ -56,7 +56,10 @@ async function verify(path: string, id: string | undefined, options: Options): P
   const reply = await api.request<{ verdict: EvidenceVerdict }>('POST', `${pathOf(run)}:verify`, { json: evidence });
   const answer = told(reply);
   if (options.json) sayJson(answer);
-  else say(`${printable(run)}  ${verdicts[answer.verdict] ?? 'the server says something that this version does not know'}`);
+  else
+    say(
+      `${printable(run)}  ${verdicts[answer.verdict] ?? 'the server says something that this version does not know'}`,
+    );
   return answer.verdict === 'genuine' ? exits.ok : exits.notInEffect;
 }
 

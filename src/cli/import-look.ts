@@ -50,9 +50,12 @@ export function showLook(path: string, { detected, rows, bad }: Look, options: A
   note(`  columns: ${printable(taken.join(', '))}`);
   const dropped = header.filter((name) => !kept.includes(name));
   if (dropped.length > 0) note(`  not used: ${printable(dropped.join(', '))}`);
-  note(`  ${options.changeRequired ? 'users must change it at the next login' : 'users need not change it'}, unless a row says otherwise`);
+  note(
+    `  ${options.changeRequired ? 'users must change it at the next login' : 'users need not change it'}, unless a row says otherwise`,
+  );
   if (options.overwriteNewer) note('  what users chose since is OVERWRITTEN');
-  else if (options.asOf !== undefined) note(`  a password that a user chose after ${options.asOf === 'now' ? 'this moment' : options.asOf} is kept`);
+  else if (options.asOf !== undefined)
+    note(`  a password that a user chose after ${options.asOf === 'now' ? 'this moment' : options.asOf} is kept`);
   if (options.dryRun) note('  dry run: nothing is changed');
   if (bad.length === 0) return;
   const some = bad.slice(0, 3).map(({ row, line, reason }) => `row ${row} (line ${line}): ${reason}`);

@@ -133,7 +133,8 @@ function wholeNumber(text: string): number {
 }
 
 function positive(text: string): number {
-  if (!/^\d{1,6}(\.\d{1,3})?$/.test(text) || Number(text) <= 0) throw new InvalidArgumentError('Give a number above 0.');
+  if (!/^\d{1,6}(\.\d{1,3})?$/.test(text) || Number(text) <= 0)
+    throw new InvalidArgumentError('Give a number above 0.');
   return Number(text);
 }
 

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { access, constants, stat, writeFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import { PassferryError } from '../errors.ts';
 import type { ImportFormat } from '../producer/import/parse.ts';
 import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
 import type { RunView } from '../run.ts';
+import { ask } from './ask.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
 import { connect, problemOf, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
@@ -190,16 +190,6 @@ async function confirm(path: string, org: string | undefined): Promise<void> {
   const where = org === undefined ? '' : ` in organization ${printable(org)}`;
   const answer = await ask(`Set the passwords of all users in ${printable(path)}${where}? [y/N] `);
   if (!/^y(es)?$/i.test(answer.trim())) throw cliError(exits.canceled, 'cancelled; nothing was sent');
-}
-
-async function ask(question: string): Promise<string> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  // Ctrl-C and Ctrl-D would leave the question open for ever.
-  const closed = new AbortController();
-  lines.once('SIGINT', () => closed.abort()).once('close', () => closed.abort());
-  const answer = await lines.question(question, { signal: closed.signal }).catch(() => '');
-  lines.close();
-  return answer;
 }
 
 const mediaTypes: Record<ImportFormat, string> = {

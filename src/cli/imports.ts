@@ -27,7 +27,9 @@ interface Options extends ConnectionOptions {
 
 /** `passferry imports …`: what was sent, how it is, and what a person does about it. */
 export function registerImports(program: Command): void {
-  const imports = program.command('imports').description('imports: list, show, watch, pause, resume, cancel, retry, rejects');
+  const imports = program
+    .command('imports')
+    .description('imports: list, show, watch, pause, resume, cancel, retry, rejects');
 
   const list = imports
     .command('list')
@@ -40,7 +42,9 @@ export function registerImports(program: Command): void {
   const of = (verb: string, description: string) =>
     imports.command(verb).description(description).argument('<id>', 'import id').option('--json', 'print JSON');
   const act = (command: Command, action: (api: ApiClient, id: string, options: Options) => Promise<number>) =>
-    withConnection(command).action((id: string, options: Options) => finish(() => action(connect(options), id, options)));
+    withConnection(command).action((id: string, options: Options) =>
+      finish(() => action(connect(options), id, options)),
+    );
 
   act(of('show', 'how an import is').option('--row <number>', 'one row of it'), show);
   act(
@@ -74,9 +78,7 @@ async function listImports(options: Options): Promise<number> {
   let shown = 0;
   do {
     const query = cursor === undefined ? '' : `?${new URLSearchParams({ cursor })}`;
-    const page = told(
-      await api.request<{ imports: RunView[]; next?: string }>('GET', `/imports${query}`, { headers }),
-    );
+    const page = told(await api.request<{ imports: RunView[]; next?: string }>('GET', `/imports${query}`, { headers }));
     for (const view of page.imports) {
       shown++;
       if (options.json) sayJson(view);
@@ -164,7 +166,8 @@ function tell(verb: 'pause' | 'resume' | 'cancel' | 'retry') {
     if (options.json) sayJson(view);
     else {
       if (view.reopened !== undefined) say(`${counted(view.reopened, 'row')} on their way again`);
-      if (view.destroyed) say(`${counted(view.destroyed, 'row')} left: their passwords are destroyed, import them again`);
+      if (view.destroyed)
+        say(`${counted(view.destroyed, 'row')} left: their passwords are destroyed, import them again`);
       say(`import ${printable(view.id)} ${said[view.state] ?? `is ${standingOf(view)}`}`);
     }
     return view.destroyed ? exits.notInEffect : exits.ok;
@@ -186,7 +189,9 @@ async function rejects(api: ApiClient, id: string, options: Options): Promise<nu
   } else {
     say(`${counted(rows, 'row')} NOT in effect${isOver(view) ? '' : ' so far'}: ${printable(path)}`);
     for (const [reason, each] of reasons) {
-      say(`  ${grouped(each.rows)} × ${printable(reason)}${each.advice === undefined ? '' : `: ${printable(each.advice)}`}`);
+      say(
+        `  ${grouped(each.rows)} × ${printable(reason)}${each.advice === undefined ? '' : `: ${printable(each.advice)}`}`,
+      );
     }
   }
   return rows > 0 ? exits.notInEffect : exits.ok;

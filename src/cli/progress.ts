@@ -36,10 +36,13 @@ function speedometer() {
 
 /** How it is in a few words: the state, why it stands still, what has gone wrong so far. */
 export function standingOf(view: RunView): string {
-  const why = view.reason === undefined ? '' : ` (${view.reason})`;
+  const slow = view.limitedBy === undefined ? '' : ` (limited by ${view.limitedBy})`;
+  const why = view.reason === undefined ? slow : ` (${view.reason})`;
   const { notBefore } = view.options ?? {};
   const waits = view.state === 'running' && notBefore !== undefined && notBefore > Date.now();
-  const state = waits ? `waits until ${new Date(notBefore).toISOString().slice(0, 16).replace('T', ' ')} UTC` : view.state;
+  const state = waits
+    ? `waits until ${new Date(notBefore).toISOString().slice(0, 16).replace('T', ' ')} UTC`
+    : view.state;
   const bad = (['rejected', 'failed', 'expired', 'canceled', 'superseded', 'stale'] as const)
     .filter((name) => view[name] > 0)
     .map((name) => `${grouped(view[name])} ${name}`);

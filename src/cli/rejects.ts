@@ -81,7 +81,11 @@ const unchanged = async ({ path, stamp }: Source) => (await stampOf(path).catch(
 async function passwordOf(source: AsyncGenerator<SourceRow>, { row, line, byte }: RowView): Promise<string> {
   for (;;) {
     const { done, value } = await source.next();
-    if (done || value.row > row || (value.row === row && !(value.line === line && (byte ?? value.byte) === value.byte))) {
+    if (
+      done ||
+      value.row > row ||
+      (value.row === row && !(value.line === line && (byte ?? value.byte) === value.byte))
+    ) {
       throw cliError(exits.notInEffect, 'this is not the file that was imported: its rows stand elsewhere');
     }
     if (value.row === row) return value.password ?? '';

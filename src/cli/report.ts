@@ -58,9 +58,7 @@ export function reportLines(report: Report): string[] {
   const lines: string[] = [];
   if (dry) lines.push('dry run: nothing was changed');
   if (missing > 0) {
-    lines.push(
-      `${counted(missing, 'row')} ${dry ? 'would NOT be' : missing === 1 ? 'is NOT' : 'are NOT'} in effect`,
-    );
+    lines.push(`${counted(missing, 'row')} ${dry ? 'would NOT be' : missing === 1 ? 'is NOT' : 'are NOT'} in effect`);
   }
   lines.push(`${counted(set, 'row')} ${dry ? 'would be set' : 'set'}`);
   if (view.forecast) lines.push(...forecastLines(view.forecast));
@@ -99,18 +97,18 @@ function forecastLines(forecast: RunForecast): string[] {
 
 /** A page that stands alone: no script, nothing from elsewhere. */
 export function reportHtml(report: Report): string {
-  const escape = (text: string) =>
-    text.replace(/[&<>"']/g, (c) => `&#${c.codePointAt(0)};`);
+  const escaped = (text: string) => text.replace(/[&<>"']/g, (c) => `&#${c.codePointAt(0)};`);
   const { view, rejects } = report;
-  const row = (cells: (string | number)[]) => `<tr>${cells.map((each) => `<td>${escape(String(each))}</td>`).join('')}</tr>`;
+  const row = (cells: (string | number)[]) =>
+    `<tr>${cells.map((each) => `<td>${escaped(String(each))}</td>`).join('')}</tr>`;
   const counts = (['set', 'unchanged', ...kinds] as const).map((kind) => row([kind, grouped(view[kind])]));
   const reasons = byNumber(rejects).map(([reason, { rows, advice = '' }]) => row([reason, grouped(rows), advice]));
   return `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Import ${escape(view.id)}</title>
+<html lang="en"><meta charset="utf-8"><title>Import ${escaped(view.id)}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:50em;margin:2em auto;padding:0 1em}td{padding:.2em 1em .2em 0;vertical-align:top}</style>
-<h1>Import ${escape(view.id)}</h1>
-<pre>${escape(reportLines(report).join('\n'))}</pre>
-<p>Organization ${escape(view.org)}, by ${escape(view.caller)}, ${escape(view.acceptedAt)} to ${escape(view.finishedAt ?? '…')}</p>
+<h1>Import ${escaped(view.id)}</h1>
+<pre>${escaped(reportLines(report).join('\n'))}</pre>
+<p>Organization ${escaped(view.org)}, by ${escaped(view.caller)}, ${escaped(view.acceptedAt)} to ${escaped(view.finishedAt ?? '…')}</p>
 <table>${counts.join('')}</table>
 <h2>Reasons</h2><table>${reasons.join('')}</table>
 </html>

@@ -1,55 +1,25 @@
 import { createReadStream } from 'node:fs';
 import { makeIdempotencyKey } from '../ids.ts';
 import { PassferryClientError, record, withFacts } from './error.ts';
-import { type Answer, backoff, type Http, isPassing, optionInvalid, type Request } from './http.ts';
+import { type Answer, backoff, type Http, isPassing, type Request } from './http.ts';
+import { canRepeat, type ImportOptions, type ImportSource, isFile, mediaTypeOf, queryOf } from './import-options.ts';
 import { now, type Patience, patienceOf, pause, type WaitOptions } from './patience.ts';
 import { checkKey, checkOrg } from './set.ts';
-
-/** The content itself, a file, or a stream of it. */
-export type ImportSource = string | Uint8Array | { path: string } | AsyncIterable<Uint8Array | string>;
-
-export interface ImportOptions {
-  /**
-   * How old the passwords are, for rows without `set_at`: `now`, or when they were exported. A later choice of a user is kept. Without
-   * it every row needs a `set_at`: else the error `as_of_required`.
-   */
-  asOf?: 'now' | Date;
-  /** Default: by the name of a file (`.csv`, `.ndjson`, `.jsonl`, `.json`), else recognised by the content. */
-  format?: 'csv' | 'ndjson' | 'json';
-  /** Our column → the file's, such as `{ userId: 'Employee No' }`. */
-  map?: Record<string, string>;
-  /** The same user twice: the last row wins (default), or later ones are refused. */
-  duplicates?: 'last' | 'refuse';
-  /** Nothing is changed; the view tells what would be. */
-  dryRun?: boolean;
-  /** Failed rows from which on it holds. */
-  maxFailures?: number;
-  /** Share of rows whose login is proved, 0 to 1. */
-  proofShare?: number;
-  /** Rows a second, at most; rows at work at once, at most. */
-  rate?: number;
-  concurrency?: number;
-  /** No row begins before. */
-  notBefore?: Date;
-  /** Seconds until rows that have not begun expire. Default 72 hours. */
-  expiresIn?: number;
-  /** Organization of rows that name none. Default: the client's, else the caller's home. */
-  org?: string;
-  /** For rows that say nothing about it. Default true. */
-  changeRequired?: boolean;
-  /** Also for users who chose another one since; needs `admin`. Default false. */
-  overwriteNewer?: boolean;
-  /** The same content with the same key goes on where a cut upload stopped. Default: one made here. */
-  idempotencyKey?: string;
-  /** Ends the upload; what arrived goes on. */
-  signal?: AbortSignal;
-}
 
 /** An import as the API shows it; later versions may tell more. */
 export interface ImportView {
   id: string;
   org: string;
-  state: RunState | (string & {});
+  state:
+    | 'receiving'
+    | 'running'
+    | 'pausing'
+    | 'paused'
+    | 'holding'
+    | 'cancelling'
+    | 'cancelled'
+    | 'completed'
+    | (string & {});
   /** Why it holds, and what ends that. */
   reason?: string;
   advice?: string;
@@ -129,7 +99,7 @@ export async function sendImport(
     method: 'POST',
     path: `/imports${query.size > 0 ? `?${query}` : ''}`,
     headers: {
-      'content-type': mediaTypes[formatOf(source, options) ?? 'any'],
+      'content-type': mediaTypeOf(source, options),
       'idempotency-key': idempotencyKey,
       'x-zitadel-orgid': checkOrg(options.org ?? defaults.org),
     },
@@ -199,49 +169,6 @@ function viewOf({ status, body }: Answer): ImportView {
     throw new PassferryClientError('answer_unreadable', { status });
   }
   return body as ImportView;
-}
-
-function isFile(source: ImportSource): source is { path: string } {
-  return typeof source === 'object' && 'path' in source && !(Symbol.asyncIterator in source);
-}
-
-function canRepeat(source: ImportSource): boolean {
-  return typeof source === 'string' || source instanceof Uint8Array || isFile(source);
-}
-
-const mediaTypes = {
-  csv: 'text/csv',
-  ndjson: 'application/x-ndjson',
-  json: 'application/json',
-  any: 'application/octet-stream',
-} as const;
-
-/** Undefined: the server looks for itself. */
-function formatOf(source: ImportSource, { format }: ImportOptions): 'csv' | 'ndjson' | 'json' | undefined {
-  if (format !== undefined || !isFile(source)) return format;
-  const [, ending = ''] = /\.(csv|ndjson|jsonl|json)$/i.exec(source.path) ?? [];
-  return ({ csv: 'csv', ndjson: 'ndjson', jsonl: 'ndjson', json: 'json' } as const)[ending.toLowerCase()];
-}
-
-function queryOf(options: ImportOptions): URLSearchParams {
-  const { changeRequired = true, overwriteNewer = false, asOf, notBefore, map = {}, dryRun } = options;
-  const query = new URLSearchParams({
-    ...(!changeRequired && { noChangeRequired: 'true' }),
-    ...(overwriteNewer && { overwriteNewer: 'true' }),
-    ...(dryRun && { dryRun: 'true' }),
-    ...(asOf !== undefined && { asOf: asOf === 'now' ? asOf : timeOf(asOf, 'asOf') }),
-    ...(notBefore && { notBefore: timeOf(notBefore, 'notBefore') }),
-  });
-  for (const name of ['duplicates', 'maxFailures', 'proofShare', 'rate', 'concurrency', 'expiresIn'] as const) {
-    if (options[name] !== undefined) query.set(name, String(options[name]));
-  }
-  for (const [ours, theirs] of Object.entries(map)) query.append('map', `${ours}:${theirs}`);
-  return query;
-}
-
-function timeOf(time: Date, field: string): string {
-  if (!(time instanceof Date) || Number.isNaN(time.getTime())) throw optionInvalid(field);
-  return time.toISOString();
 }
 
 /** One JSON object a line, as it comes. */

@@ -80,7 +80,10 @@ function countsOf(view: RunView): Record<string, number> {
 
 /** Names a key without helping anybody to guess it: it is 32 random bytes. */
 function keyName(key: Buffer): string {
-  return createHash('sha256').update(createHmac('sha256', key).update('evidence-key').digest()).digest('hex').slice(0, 12);
+  return createHash('sha256')
+    .update(createHmac('sha256', key).update('evidence-key').digest())
+    .digest('hex')
+    .slice(0, 12);
 }
 
 /** The same values, the same text: keys in order, no spaces. */

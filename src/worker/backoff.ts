@@ -9,6 +9,8 @@ export interface Backoff {
   waitMs(): number;
   failed(error: PassferryError): number;
   succeeded(): void;
+  /** The one that was to try did not ask the backend: the next may try at once. */
+  untried(): void;
   /** ms until this backend should be tried again. Only a look: nobody becomes the one that tries. */
   leftMs(): number;
   /** Why it waits, or undefined. */
@@ -56,6 +58,10 @@ export function createBackoff(now: () => number = Date.now, random: () => number
       until = 0;
       trying = false;
       why = undefined;
+    },
+    untried() {
+      if (trying) until = Math.min(until, now());
+      trying = false;
     },
     leftMs: () => Math.max(0, until - now()),
     reason: () => why,

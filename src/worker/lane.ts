@@ -88,6 +88,9 @@ export function createLane(
       return backingOff.has(reason) ? backoff.failed(error) : otherMs;
     },
 
+    /** A job that was let through left without asking the backend. */
+    untried: () => backoff.untried(),
+
     /** An answer of the backend ends its pauses. */
     worked(org: string): void {
       workedAt = performance.now();

@@ -192,6 +192,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       }
       // It leaves the queue; the feeder brings it back when its run goes on.
       if (begun.kind === 'run_waits' || begun.kind === 'run_over') {
+        lane.untried();
         pulse.moved();
         return { left: begun.kind };
       }

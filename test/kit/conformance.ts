@@ -185,6 +185,28 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
       await expectProof(user, old, true);
     });
 
+    it('foretells what a change would come to, and changes nothing', async () => {
+      if (!backend.rehearse) return;
+      const old = newPassword();
+      const user = await addUser({ password: old });
+      const ghost = { id: randomUUID(), org: user.org };
+      const locked = await addUser({ state: 'locked' });
+      const said = async (made: Change) => {
+        const { end, state } = (await backend.rehearse?.(made, signal)) ?? {};
+        return [typeof end === 'string' ? end : end?.reason, state];
+      };
+      expect(await said(change(user))).toEqual(['set', 'active']);
+      expect(await said(change(locked))).toEqual(['set', 'locked']);
+      expect(await said(change(user, { password: Secret.fromString('AAAA111!') }))).toEqual(['DOMAIN-co3Xw', 'active']);
+      expect((await said(change(ghost)))[0]).toBe('COMMAND-G8dh3');
+      expect((await said(change(user, { org: 'org-2' })))[0]).toBe('COMMAND-G8dh3');
+      if (initial) {
+        expect(await said(change(await addUser({ state: 'initial' })))).toEqual(['COMMAND-M9dse', 'initial']);
+      }
+      expect(await fixture.effects(user.id)).toBe(0);
+      await expectProof(user, old, true);
+    });
+
     it('answers a ping, and does nothing once the signal has aborted', async () => {
       expect(backend.exact).toBe(exact);
       await backend.ping(signal);

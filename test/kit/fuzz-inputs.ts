@@ -253,7 +253,7 @@ export function inputs(ids: KnownIds): fc.Arbitrary<Input> {
       weight: 10,
       arbitrary: request({
         method: methods('POST'),
-        path: whole(fc.constant('/imports')),
+        path: whole(fc.constant('/imports?asOf=now')),
         type: type('text/csv', 'application/x-ndjson', 'application/ndjson', 'TEXT/CSV; charset=utf-8'),
         body: file,
       }),

@@ -68,6 +68,12 @@ const ofWebhook = (rest: string, granted: number, body?: () => object): Row => (
   ...{ may: ['admin'], granted, lacking: 404 },
 });
 
+/** Of one import, which is over. */
+const ofRun = (rest: string, more: Partial<Row>): Row => ({
+  ask: ({ run }) => ({ path: `/imports/${run}${rest}` }),
+  ...{ may: ['import', 'admin'], granted: 409, lacking: 404, ...more },
+});
+
 const ofOrg = (path: string, may: readonly Permission[], granted = 200): Row => ({
   ask: (things) => ({ path: path.replace('{user}', things.user), headers: inOrg(things) }),
   ...{ may, granted },
@@ -108,12 +114,20 @@ export const table: Record<string, Row> = {
   'GET /events': ofOrg('/events', ['read', 'admin']),
   'POST /imports': {
     ask: (things) => ({
-      path: '/imports',
+      path: '/imports?asOf=now',
       body: `userId,password\n${things.user},${password()}\n`,
       headers: { 'content-type': 'text/csv', ...inOrg(things) },
     }),
     ...{ may: ['import', 'admin'], granted: 202 },
   },
+  'GET /imports': ofOrg('/imports', ['import', 'read', 'admin']),
+  'POST /imports/{id}:pause': ofRun(':pause', { sees: ['read'] }),
+  'POST /imports/{id}:resume': ofRun(':resume', { sees: ['read'] }),
+  'POST /imports/{id}:cancel': ofRun(':cancel', { sees: ['read'] }),
+  // Nothing of it failed: it goes on, and is over at once.
+  'POST /imports/{id}:retry': ofRun(':retry', { granted: 200, sees: ['read'] }),
+  'GET /imports/{id}/events': ofRun('/events', { granted: 200, may: ['import', 'read', 'admin'] }),
+  'GET /imports/{id}/rows/{row}': ofRun('/rows/1', { granted: 200, may: ['import', 'read', 'admin'] }),
   'GET /imports/{id}': {
     ask: ({ run }) => ({ path: `/imports/${run}` }),
     ...{ may: ['import', 'read', 'admin'], granted: 200, lacking: 404 },

@@ -34,43 +34,39 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
     scope.removeContentTypeParser('application/json');
     scope.addContentTypeParser(importMediaTypes, (_request, payload, done) => done(null, payload));
 
-    scope.post<{ Querystring: Fields }>(
-      '/imports',
-      { bodyLimit: Number.MAX_SAFE_INTEGER },
-      async (request, reply) => {
-        const caller = await callers.authenticate(request.headers.authorization);
-        const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
-        about(request, 'import', caller, org);
-        authorize(caller, org, 'import');
-        const { file, format } = fileOf(request);
-        const { choices, parse, expiresInMs } = parseImportQuery(request.query);
-        if (choices.overwriteNewer) authorize(caller, org, 'admin');
-        const given = header(request, 'idempotency-key');
-        const idempotencyKey = given === undefined ? makeIdempotencyKey() : parseIdempotencyKey(given);
-        const id = await producer.runId(caller.name, org, idempotencyKey);
-        await begun(request, { run: id });
-        // Also with an error: rows may be stored.
-        reply.header('idempotency-key', idempotencyKey);
-        const { view, warnings } = await importRows(
-          producer,
-          {
-            caller: caller.name,
-            org,
-            idempotencyKey,
-            mayImport: (rowOrg) => isGranted(caller, rowOrg, choices.overwriteNewer ? 'admin' : 'import'),
-            isAdmin: (rowOrg) => isGranted(caller, rowOrg, 'admin'),
-          },
-          file,
-          { choices, parse: { ...(format && { format }), ...parse }, expiresInMs },
-        );
-        if (choices.overwriteNewer) request.log.info({ runId: id, org, by: caller.name }, overwritesNewer);
-        about(request, 'import', caller, org, { run: view.id });
-        return reply
-          .code(202)
-          .header('location', `/imports/${view.id}`)
-          .send(Object.keys(warnings).length > 0 ? { ...view, warnings } : view);
-      },
-    );
+    scope.post<{ Querystring: Fields }>('/imports', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
+      const caller = await callers.authenticate(request.headers.authorization);
+      const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
+      about(request, 'import', caller, org);
+      authorize(caller, org, 'import');
+      const { file, format } = fileOf(request);
+      const { choices, parse, expiresInMs } = parseImportQuery(request.query);
+      if (choices.overwriteNewer) authorize(caller, org, 'admin');
+      const given = header(request, 'idempotency-key');
+      const idempotencyKey = given === undefined ? makeIdempotencyKey() : parseIdempotencyKey(given);
+      const id = await producer.runId(caller.name, org, idempotencyKey);
+      await begun(request, { run: id });
+      // Also with an error: rows may be stored.
+      reply.header('idempotency-key', idempotencyKey);
+      const { view, warnings } = await importRows(
+        producer,
+        {
+          caller: caller.name,
+          org,
+          idempotencyKey,
+          mayImport: (rowOrg) => isGranted(caller, rowOrg, choices.overwriteNewer ? 'admin' : 'import'),
+          isAdmin: (rowOrg) => isGranted(caller, rowOrg, 'admin'),
+        },
+        file,
+        { choices, parse: { ...(format && { format }), ...parse }, expiresInMs },
+      );
+      if (choices.overwriteNewer) request.log.info({ runId: id, org, by: caller.name }, overwritesNewer);
+      about(request, 'import', caller, org, { run: view.id });
+      return reply
+        .code(202)
+        .header('location', `/imports/${view.id}`)
+        .send(Object.keys(warnings).length > 0 ? { ...view, warnings } : view);
+    });
   });
 
   /** Error: `run_unknown`, whether or not there is one. */

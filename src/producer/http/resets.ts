@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { PassferryError, type Reason } from '../../errors.ts';
 import { isRunId, makeIdempotencyKey } from '../../ids.ts';
-import { type ResetKind, type ResetMode, resetKinds, resetModes } from '../../page.ts';
+import { type ResetKind, type ResetMode, resetKinds, resetModes } from '../../run.ts';
 import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { importExpiryMs } from '../import/import.ts';
 import type { HandoutLine } from '../resets/handout.ts';

@@ -5,8 +5,8 @@ import type { PageRow } from '../../page.ts';
 import type { RunOptions, RunView } from '../../run.ts';
 import type { Producer } from '../producer.ts';
 import { type Detected, type ParseOptions, parseBatches } from './parse.ts';
-import { createRowTaker } from './take-row.ts';
 import { createSeenUsers } from './seen-users.ts';
+import { createRowTaker } from './take-row.ts';
 
 /** Who imports, and what is granted row by row. */
 export interface ImportAsker {
@@ -115,7 +115,11 @@ function checkAge(found: Detected, { asOf, overwriteNewer }: ImportChoices): voi
 }
 
 /** What is stored of it, and compared with what is asked under the same key later: the same words in the same order. */
-function optionsOf(found: Detected, { asOf, ...choices }: ImportChoices, { header, comments }: ParseOptions): RunOptions {
+function optionsOf(
+  found: Detected,
+  { asOf, ...choices }: ImportChoices,
+  { header, comments }: ParseOptions,
+): RunOptions {
   const { format, encoding, delimiter, columns, kept } = found;
   return {
     ...{ format, encoding },

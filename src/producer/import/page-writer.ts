@@ -170,7 +170,10 @@ const manyRows = 100;
  * "Is it the same page?": `<id of the key>.<mac>`, rows and passwords together; that of few rows is stretched as that of a
  * single request is.
  */
-async function pagePrint({ id, key }: { id: string; key: Buffer }, { rows, asked: { text, plain } }: Draft): Promise<string> {
+async function pagePrint(
+  { id, key }: { id: string; key: Buffer },
+  { rows, asked: { text, plain } }: Draft,
+): Promise<string> {
   const mac = createHmac('sha256', key).update(text).update('\0').update(plain).digest();
   const stretched = await stretch(mac, key, 16, { N: rows.length < manyRows ? 1024 : 128, r: 8, p: 1 });
   return `${id}.${stretched.toString('base64url')}`;

@@ -9,6 +9,7 @@ import { holdPaths } from './holds.ts';
 import { importPaths } from './imports.ts';
 import { jobPaths } from './jobs.ts';
 import type { Paths } from './operation.ts';
+import { resetPaths } from './resets.ts';
 import { namedSchemas } from './schema.ts';
 import { statusPaths } from './status.ts';
 import { v1Paths, v1Responses } from './v1.ts';
@@ -31,6 +32,7 @@ const tags = {
   jobs: 'Stored requests and their outcomes',
   events: 'What ends, while it ends',
   imports: 'Whole files',
+  resets: 'Links, unknown or generated passwords for lists of users',
   holds: 'Stopping what is sent to a backend',
   status: 'What is slow, why, and what to do',
   audit: 'Who asked for what, and what became of it',
@@ -48,6 +50,7 @@ export function openApiDocument() {
     eventPaths,
     batchPaths,
     importPaths,
+    resetPaths,
     evidencePaths,
     holdPaths,
     statusPaths, whyPaths,

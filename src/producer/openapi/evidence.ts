@@ -42,11 +42,10 @@ const evidence = name(
     .meta({ description: 'What an import was and did, signed under the job key' }),
 );
 
-const verdict = z.object({
-  run: runId,
-  genuine: z.boolean(),
-  verdict: z.enum(['genuine', 'altered', 'key_unknown']),
-});
+const verdict = name(
+  'EvidenceVerdict',
+  z.object({ run: runId, genuine: z.boolean(), verdict: z.enum(['genuine', 'altered', 'key_unknown']) }),
+);
 
 const example = {
   ...{ v: 1, kind: 'import', run: sample.runId, org: sample.org, caller: 'hr-sync', state: 'completed', final: true },
@@ -71,7 +70,9 @@ export const evidencePaths: Paths = {
       description: 'Needs `import` or `read`. Also while it runs; `final` says whether anything can still change.',
       parameters: [oneRun],
       answers: {
-        200: jsonAnswer('The record as of now', evidence, { final: { summary: 'Of an import that is over', value: example } }),
+        200: jsonAnswer('The record as of now', evidence, {
+          final: { summary: 'Of an import that is over', value: example },
+        }),
         ...errorAnswers('problem', seenErrors),
       },
     }),

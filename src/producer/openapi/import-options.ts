@@ -7,8 +7,7 @@ import { sample } from './schema.ts';
 
 const option = (name: string, schema: z.ZodType, description: string, example: string | number) =>
   queryParameter(name, schema, description, example);
-const flag = (name: string, description: string) =>
-  option(name, z.enum(['true', 'false']), description, 'true');
+const flag = (name: string, description: string) => option(name, z.enum(['true', 'false']), description, 'true');
 const many = (name: string, schema: z.ZodType, description: string, example: string) => ({
   ...option(name, z.array(schema), description, ''),
   schema: { type: 'array', items: { type: 'string' }, examples: [[example]] },
@@ -38,14 +37,24 @@ export const importOptions: object[] = [
   flag('header', 'Default `true`; without one `map` gives positions: `userId:#1`'),
   flag('comments', 'Lines that start with `#` are dropped everywhere, not only before the header'),
   flag('allowSuspicious', 'Passwords that look like hashes or marks (`NULL`, `LOCKED`) are taken as they are'),
-  option('duplicates', z.enum(['last', 'refuse']), 'The same user twice: the last row wins (default), or later ones are refused', 'refuse'),
+  option(
+    'duplicates',
+    z.enum(['last', 'refuse']),
+    'The same user twice: the last row wins (default), or later ones are refused',
+    'refuse',
+  ),
   flag('dryRun', 'Nothing is changed; the report tells what would be'),
   option('maxFailures', z.int().min(1), 'So many failed rows hold the import', 100),
   option('proofShare', z.number().min(0).max(1), 'Share of rows whose login is proved', 0.01),
   option('rate', z.number().min(0.01), 'Rows a second, at most', 20),
   option('concurrency', z.int().min(1), 'Rows at work at once, at most', 4),
   option('notBefore', z.string(), 'RFC 3339: no row begins before', '2026-11-26T02:00:00Z'),
-  option('expiresIn', z.int().min(1).max(2_592_000), 'Seconds until what has not begun ends `expired`. Default 72 hours', 259_200),
+  option(
+    'expiresIn',
+    z.int().min(1).max(2_592_000),
+    'Seconds until what has not begun ends `expired`. Default 72 hours',
+    259_200,
+  ),
 ];
 
 const file = (description: string, example: string) => ({ schema: { type: 'string', description }, example });
@@ -91,5 +100,11 @@ export const importErrors: AnyReason[] = [
   ...ofFiles,
   ...(['as_of_required', 'option_unknown', 'options_contradict', 'field_type', 'expires_invalid'] as const),
   ...(['set_at_invalid', 'set_at_ambiguous', 'set_at_future', 'multipart_invalid', 'media_type_unsupported'] as const),
-  ...(['idempotency_key_invalid', 'idempotency_key_reused', 'run_ended', 'accept_unknown', 'ledger_not_ready'] as const),
+  ...([
+    'idempotency_key_invalid',
+    'idempotency_key_reused',
+    'run_ended',
+    'accept_unknown',
+    'ledger_not_ready',
+  ] as const),
 ];

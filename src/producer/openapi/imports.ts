@@ -1,126 +1,12 @@
 import { z } from 'zod';
-import { type HoldReason, holdReasons, type RunForecast, type RunView, runStates } from '../../run.ts';
-import type { RetriedRun } from '../../ledger/run-retry.ts';
-import { warningKinds } from '../import/suspicious.ts';
-import type { RowView } from '../runs.ts';
-import { type AnyReason, code, errorAnswers, infrastructureErrors, orgErrors, reason, tokenErrors } from './errors.ts';
+import { type AnyReason, errorAnswers, infrastructureErrors, orgErrors, tokenErrors } from './errors.ts';
 import { headers, parameter, pathParameter, queryParameter } from './headers.ts';
 import { importBody, importErrors, importOptions } from './import-options.ts';
+import { accepted, list, retried, row, run } from './import-schemas.ts';
 import { jsonAnswer, operation, type Paths } from './operation.ts';
-import { count, type Fields, name, orgId, refTo, runId, sample, text, time } from './schema.ts';
+import { refTo, runId, sample } from './schema.ts';
 
 const tag = 'imports';
-
-const forecast = z.object({
-  rows: count.meta({ description: 'Rows that would be set' }),
-  locked: count,
-  inactive: count,
-  initial: count,
-  machine: count,
-  changeRequired: count,
-  mails: count,
-  unchecked: z.array(z.enum(['policy', 'mails', 'reuse'])).meta({ description: 'What could not be looked at' }),
-  coreHours: z.number().exactOptional(),
-  seconds: z.number().exactOptional(),
-  limitedBy: z.enum(['hashing', 'backend_rate', 'rate']).exactOptional(),
-} satisfies Fields<RunForecast>);
-
-const run = name(
-  'Import',
-  z
-    .object({
-      id: runId,
-      org: orgId,
-      caller: text,
-      state: z.enum(runStates),
-      reason: z
-        .enum(Object.keys(holdReasons) as [HoldReason, ...HoldReason[]])
-        .meta({ description: 'Why it holds' })
-        .exactOptional(),
-      advice: text.meta({ description: 'What ends that' }).exactOptional(),
-      received: count.meta({ description: 'Rows read, those that were rejected too' }),
-      rejected: count.meta({ description: 'Refused when they were read' }),
-      accepted: count,
-      inflight: count.meta({ description: 'Begun and not ended' }),
-      finished: count,
-      set: count,
-      unchanged: count,
-      superseded: count,
-      stale: count,
-      failed: count,
-      expired: count,
-      canceled: count,
-      linkSent: count.meta({ description: 'Of a reset: links that were sent' }),
-      sessionsEnded: count.exactOptional(),
-      sessionsKept: count.exactOptional(),
-      notInEffect: count.meta({ description: 'Rows whose password is not in force, or not yet' }),
-      wouldSet: count.meta({ description: 'Of a dry run: rows that would be set' }).exactOptional(),
-      forecast: forecast.meta({ description: 'Of a dry run: what the real one would come to' }).exactOptional(),
-      proof: z
-        .object({ works: count, fails: count, unknown: count })
-        .meta({ description: 'Logins that were tried after a password was set' })
-        .exactOptional(),
-      rate: z.number().meta({ description: 'Rows a second, lately' }).exactOptional(),
-      etaSeconds: count.exactOptional(),
-      options: z
-        .looseObject({ format: text, changeRequired: z.boolean(), overwriteNewer: z.boolean() })
-        .meta({ description: 'What was asked of it, and what its file was found to be' }),
-      digest: text.meta({ description: 'Of its rows without passwords; once all of it is stored' }).exactOptional(),
-      acceptedAt: time,
-      expiresAt: time,
-      finishedAt: time.exactOptional(),
-    } satisfies Fields<RunView>)
-    .meta({ description: 'A file, and what became of its rows; counters are exact' }),
-);
-const accepted = name(
-  'AcceptedImport',
-  run
-    .extend({
-      warnings: z
-        .partialRecord(z.enum(warningKinds), count)
-        .meta({ description: 'What is odd, but was taken as it is: how often' })
-        .exactOptional(),
-    })
-    .meta({ description: 'An import whose rows are all stored' }),
-);
-const retried = name(
-  'RetriedImport',
-  run
-    .extend({
-      reopened: count.meta({ description: 'Rows that are on their way again' }),
-      destroyed: count.meta({ description: 'Failed rows whose passwords are destroyed: import them again' }),
-    } satisfies Fields<RetriedRun>)
-    .meta({ description: 'An import that goes on' }),
-);
-const list = name(
-  'Imports',
-  z
-    .object({ imports: z.array(run), next: text.meta({ description: '`cursor` of the next page' }).exactOptional() })
-    .meta({ description: 'Imports of one organization, the newest first' }),
-);
-
-const row = name(
-  'ImportRow',
-  z
-    .object({
-      row: z.int().min(1),
-      line: z.int().min(1).meta({ description: 'Where it starts in the file' }),
-      byte: count.exactOptional(),
-      userId: text.exactOptional(),
-      org: orgId.exactOptional(),
-      job: text.meta({ description: 'Its job, unless it was refused when it was read' }).exactOptional(),
-      done: z.boolean(),
-      result: text.exactOptional(),
-      code: code.exactOptional(),
-      reason: z.union([reason, text]).exactOptional(),
-      message: text.exactOptional(),
-      advice: text.meta({ description: 'What a person does about it' }).exactOptional(),
-      field: text.meta({ description: 'The column that is wrong' }).exactOptional(),
-      inEffect: z.boolean(),
-      columns: z.record(text, text).meta({ description: "The file's own, without secrets" }).exactOptional(),
-    } satisfies Fields<RowView>)
-    .meta({ description: 'One row, and what became of it' }),
-);
 
 const zeros = { linkSent: 0, unchanged: 0, superseded: 0, stale: 0, failed: 0, expired: 0, canceled: 0 };
 const running = {
@@ -129,7 +15,14 @@ const running = {
   options: { format: 'csv', encoding: 'utf-8', delimiter: ',', changeRequired: true, overwriteNewer: false },
   ...{ acceptedAt: sample.acceptedAt, expiresAt: sample.expiresAt },
 };
-const completed = { ...running, state: 'completed', finished: 2, set: 2, notInEffect: 1, finishedAt: sample.finishedAt };
+const completed = {
+  ...running,
+  state: 'completed',
+  finished: 2,
+  set: 2,
+  notInEffect: 1,
+  finishedAt: sample.finishedAt,
+};
 const rejected = {
   ...{ row: 3, line: 4, byte: 82, done: true, code: 'invalid_argument', reason: 'user_id_missing' },
   ...{ message: 'The user id is missing.', advice: 'Fill in the id of the user, or take the row out.' },
@@ -139,7 +32,10 @@ const rejected = {
 const oneRun = pathParameter('id', runId, sample.runId);
 const seenErrors: AnyReason[] = [...tokenErrors, 'run_unknown', ...infrastructureErrors];
 const rejectsText = (summary: string, value: string) => ({
-  schema: { type: 'string', description: 'Its own columns, the password blank, then `code`, `reason`, `advice`, `line`, `byte`' },
+  schema: {
+    type: 'string',
+    description: 'Its own columns, the password blank, then `code`, `reason`, `advice`, `line`, `byte`',
+  },
   examples: { file: { summary, value } },
 });
 
@@ -171,7 +67,13 @@ export const importPaths: Paths = {
       ],
       answers: {
         200: jsonAnswer('A page of them', list, { list: { summary: 'The only one', value: { imports: [completed] } } }),
-        ...errorAnswers('problem', [...tokenErrors, ...orgErrors, 'field_type', 'cursor_invalid', ...infrastructureErrors]),
+        ...errorAnswers('problem', [
+          ...tokenErrors,
+          ...orgErrors,
+          'field_type',
+          'cursor_invalid',
+          ...infrastructureErrors,
+        ]),
       },
     }),
     post: operation({
@@ -215,7 +117,12 @@ export const importPaths: Paths = {
       },
     }),
   },
-  '/imports/{id}:pause': verb('pauseImport', 'Pause', 'What has begun goes on to its end. Repeating is harmless.', 'pausing'),
+  '/imports/{id}:pause': verb(
+    'pauseImport',
+    'Pause',
+    'What has begun goes on to its end. Repeating is harmless.',
+    'pausing',
+  ),
   '/imports/{id}:resume': verb(
     'resumeImport',
     'Go on',

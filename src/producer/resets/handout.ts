@@ -1,12 +1,12 @@
+import type { Redis } from 'ioredis';
 import { PassferryError } from '../../errors.ts';
+import type { Keys } from '../../keys.ts';
 import { createFoundUsers } from '../../ledger/found-users.ts';
 import { endAt, type Pages } from '../../ledger/pages.ts';
 import { rowEnd } from '../../ledger/row-end.ts';
 import { pageRows } from '../../page.ts';
 import { inEffect } from '../../row-outcome.ts';
 import type { RunView } from '../../run.ts';
-import type { Redis } from 'ioredis';
-import type { Keys } from '../../keys.ts';
 import type { JobKey } from '../../signature.ts';
 
 /** One generated password that is in force: the recipient alone can open `jwe`. */

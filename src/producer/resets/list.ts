@@ -1,5 +1,5 @@
 import { PassferryError } from '../../errors.ts';
-import type { ResetKind } from '../../page.ts';
+import type { ResetKind } from '../../run.ts';
 import { columnName } from '../import/columns.ts';
 import { decodeUtf8, fieldsOf } from '../import/csv.ts';
 import { cutCsv } from '../import/csv-cut.ts';
@@ -30,7 +30,10 @@ const emailNames = ['email', 'mail', 'emailaddress'];
 const userNames = ['username', 'login', 'loginname', 'preferredusername'];
 
 function isName(by: ResetKind, header: string): boolean {
-  const plain = header.trim().replaceAll(/[\s_.-]/g, '').toLowerCase();
+  const plain = header
+    .trim()
+    .replaceAll(/[\s_.-]/g, '')
+    .toLowerCase();
   if (by === 'id') return columnName(header) === 'userId';
   return (by === 'email' ? emailNames : userNames).includes(plain);
 }
@@ -44,7 +47,8 @@ interface Place {
 function placeIn(headers: string[], by: ResetKind): Place {
   const [name, ...more] = headers.filter((header) => isName(by, header));
   const [org, ...moreOrgs] = headers.filter((header) => columnName(header) === 'orgId');
-  if (name === undefined) throw new PassferryError('list_column_missing', { fields: [{ field: by, reason: 'list_column_missing' }] });
+  if (name === undefined)
+    throw new PassferryError('list_column_missing', { fields: [{ field: by, reason: 'list_column_missing' }] });
   if (more.length + moreOrgs.length > 0) throw fileError('header_column_repeated');
   return { name, ...(org !== undefined && { org }) };
 }
@@ -113,7 +117,13 @@ async function* readCsv(
   // A spreadsheet was kept from reading these as formulas.
   const raw = isRejectsFile(names) ? restored : (text: string) => text;
   const cutter = cutCsv(
-    { delimiter: delimiter.charCodeAt(0), loneCr: head.lineEnd === 'cr', skipSpaces: spaces, passwordAt: -1, comments: true },
+    {
+      delimiter: delimiter.charCodeAt(0),
+      loneCr: head.lineEnd === 'cr',
+      skipSpaces: spaces,
+      passwordAt: -1,
+      comments: true,
+    },
     {
       ...place,
       line: place.line + head.lines,
@@ -190,4 +200,11 @@ function parsed(text: string): Record<string, unknown> | 'row_not_json' | 'row_n
   }
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
   return isObject ? (value as Record<string, unknown>) : 'row_not_object';
+}
+
+/** Reads a whole list for nothing but its faults; how many rows it has. Errors: those of {@link readList}. */
+export async function peekList(stream: AsyncIterable<Buffer>, by: ResetKind): Promise<number> {
+  let rows = 0;
+  for await (const _ of readList(stream, by, () => {})) rows++;
+  return rows;
 }

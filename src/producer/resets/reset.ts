@@ -1,6 +1,6 @@
 import { PassferryError } from '../../errors.ts';
-import type { PageRow, ResetKind, ResetMode } from '../../page.ts';
-import type { RunOptions, RunView } from '../../run.ts';
+import type { PageRow } from '../../page.ts';
+import type { ResetKind, ResetMode, RunOptions, RunView } from '../../run.ts';
 import type { Secret } from '../../secret.ts';
 import type { ImportAsker } from '../import/import.ts';
 import { createSeenUsers } from '../import/seen-users.ts';
@@ -124,7 +124,12 @@ async function passwordFor(
     // With the user inside: nobody can put one password in another's place.
     const about = { ...(user !== undefined && { userId: user }), ...find, org };
     const text = Buffer.from(JSON.stringify(about));
-    const sealed = Buffer.concat([text.subarray(0, -1), Buffer.from(',"password":"'), password.bytes(), Buffer.from('"}')]);
+    const sealed = Buffer.concat([
+      text.subarray(0, -1),
+      Buffer.from(',"password":"'),
+      password.bytes(),
+      Buffer.from('"}'),
+    ]);
     row.handout = await recipient.seal(sealed);
   }
   return password;

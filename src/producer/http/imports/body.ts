@@ -30,7 +30,8 @@ export function fileOf(request: FastifyRequest): { file: Readable; format?: Impo
     throw new PassferryError('media_type_unsupported');
   }
   const body = request.body as Readable;
-  const file = name === 'multipart/form-data' ? Readable.from(onlyFile(body, boundaryOf(type)), { objectMode: false }) : body;
+  const file =
+    name === 'multipart/form-data' ? Readable.from(onlyFile(body, boundaryOf(type)), { objectMode: false }) : body;
   const format = formats[name];
   return { file, ...(format && { format }) };
 }

@@ -37,7 +37,8 @@ export function parseImportQuery(query: Query, now = Date.now()): AskedImport {
     throw bad(/^[A-Za-z_-]{1,40}$/.test(unknown) ? unknown : 'query', 'option_unknown');
   }
   const asked = readQuery(query);
-  const expiresInMs = (asked.integer('expiresIn', 1, longestMs / 1_000, 'expires_invalid') ?? importExpiryMs / 1_000) * 1_000;
+  const expiresInMs =
+    (asked.integer('expiresIn', 1, longestMs / 1_000, 'expires_invalid') ?? importExpiryMs / 1_000) * 1_000;
   const notBefore = asked.time('notBefore');
   if (notBefore !== undefined && notBefore >= now + expiresInMs) {
     throw contradiction('notBefore', 'expiresIn');
