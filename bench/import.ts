@@ -29,7 +29,7 @@ const rounds = quick ? 3 : 7;
 const parts = {
   pages: { goal: 0.5, run: () => benchPages({ rows: quick ? 200_000 : 500_000, rounds }) },
   feeding: { goal: 0.6, run: () => benchFeeding({ rows: quick ? 60_000 : 200_000, rounds }) },
-  hashes: { goal: 0.95, run: () => benchHashes({ rows: quick ? 300 : 1_500, rounds }) },
+  hashes: { goal: 0.95, run: () => benchHashes({ rows: quick ? 120 : 1_500, rounds }) },
   memory: {
     run: () => benchMemory({ rows: quick ? 200_000 : 10_000_000, workSeconds: quick ? 30 : 600 }),
   },

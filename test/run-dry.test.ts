@@ -36,7 +36,11 @@ describe('a dry run', () => {
     const hash = createHash('sha256');
     const all = (await scene.redis.keys('*')).sort();
     for (const key of all) {
-      if (/:(run|page|page-ends|page-secret|run-notes|org-runs|active-runs|feed-lease|row-turns|q|beat|beats|stages|sequence|epoch|epoch-tick|data-key|counters|events)(:|$)/.test(key.replace(/^[^}]*}/, '')))
+      if (
+        /:(run|page|page-ends|page-secret|run-notes|org-runs|active-runs|feed-lease|row-turns|q|beat|beats|stages|sequence|epoch|epoch-tick|data-key|counters|events)(:|$)/.test(
+          key.replace(/^[^}]*}/, ''),
+        )
+      )
         continue;
       hash.update(key).update((await scene.redis.dumpBuffer(key)) ?? '');
     }
@@ -59,7 +63,15 @@ describe('a dry run', () => {
     const dry = await scene.run(org, file(org), { dryRun: true });
     const foretold = await scene.until(dry, 'completed');
     expect(await everything()).toBe(before);
-    expect(foretold).toMatchObject({ set: 0, unchanged: 0, wouldSet: 6, stale: 1, failed: 4, finished: 11, inflight: 0 });
+    expect(foretold).toMatchObject({
+      set: 0,
+      unchanged: 0,
+      wouldSet: 6,
+      stale: 1,
+      failed: 4,
+      finished: 11,
+      inflight: 0,
+    });
     const verdicts = await endsOf(dry, 11);
 
     const real = await scene.run(org, file(org));
@@ -74,10 +86,22 @@ describe('a dry run', () => {
 
   it('counts users whose state deserves a look, forced changes and mails', async () => {
     const { forecast } = await scene.until(
-      await scene.run('globex', file('globex').map((row) => ({ ...row, changeRequired: true })), { dryRun: true }),
+      await scene.run(
+        'globex',
+        file('globex').map((row) => ({ ...row, changeRequired: true })),
+        { dryRun: true },
+      ),
       'completed',
     );
-    expect(forecast).toMatchObject({ rows: 6, locked: 1, inactive: 1, initial: 1, machine: 1, changeRequired: 6, mails: 6 });
+    expect(forecast).toMatchObject({
+      rows: 6,
+      locked: 1,
+      inactive: 1,
+      initial: 1,
+      machine: 1,
+      changeRequired: 6,
+      mails: 6,
+    });
     // Whether a password was used before only ZITADEL can tell; the rest was read.
     expect(forecast?.unchecked).toEqual(['reuse']);
   });
@@ -109,7 +133,11 @@ describe('a dry run', () => {
   it('pauses, goes on and is cancelled like a real one, and is kept for a day at most', async () => {
     const ids = names('many', 1_200);
     await scene.addUsers('acme', ids, { never: true });
-    const id = await scene.run('acme', ids.map((user) => ({ user })), { dryRun: true, expiresInMs: 10 * 86_400_000 });
+    const id = await scene.run(
+      'acme',
+      ids.map((user) => ({ user })),
+      { dryRun: true, expiresInMs: 10 * 86_400_000 },
+    );
     await scene.producer.runs.order(id, 'pause');
     const paused = await scene.until(id, 'paused');
     expect(paused.finished).toBeLessThan(1_200);
@@ -118,7 +146,11 @@ describe('a dry run', () => {
     expect(await scene.redis.pttl(scene.keys.run(id))).toBeLessThanOrEqual(86_400_000);
     expect(await scene.redis.pttl(scene.keys.page(id, 0))).toBeLessThanOrEqual(86_400_000);
 
-    const other = await scene.run('acme', ids.map((user) => ({ user })), { dryRun: true });
+    const other = await scene.run(
+      'acme',
+      ids.map((user) => ({ user })),
+      { dryRun: true },
+    );
     await scene.producer.runs.order(other, 'cancel');
     const over = await scene.until(other, 'cancelled');
     expect((over.wouldSet ?? 0) + over.canceled).toBe(1_200);

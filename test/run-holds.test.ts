@@ -24,7 +24,12 @@ describe('a run', () => {
     await scene.postgres.stop();
     const id = await scene.run('acme', rows);
     const held = await scene.until(id, 'holding').finally(() => scene.postgres.restart());
-    expect(held).toMatchObject({ reason: 'backend_down', set: 0, failed: 0, advice: expect.stringContaining('by itself') });
+    expect(held).toMatchObject({
+      reason: 'backend_down',
+      set: 0,
+      failed: 0,
+      advice: expect.stringContaining('by itself'),
+    });
     expect(await scene.until(id, 'completed', 60_000)).toMatchObject({ set: 800, failed: 0 });
   }, 90_000);
 
@@ -60,22 +65,31 @@ describe('a run', () => {
     expect(await scene.until(id, 'completed')).toMatchObject({ set: 5 });
   });
 
-  it.each(['acme', 'globex'] as const)('holds before its first row when none of its first users exists (%s)', async (org) => {
-    const before = scene.sandbox.calls.length;
-    const id = await scene.run(org, names(`ghost-${org}`, 120).map((user) => ({ user })));
-    const held = await scene.until(id, 'holding');
-    expect(held).toMatchObject({ reason: 'columns_swapped', finished: 0, inflight: 0 });
-    expect(scene.sandbox.calls.slice(before).some(({ call }) => call === 'SetPassword')).toBe(false);
-    // The person knows better.
-    await scene.producer.runs.order(id, 'resume');
-    expect(await scene.until(id, 'completed')).toMatchObject({ failed: 120 });
-  });
+  it.each(['acme', 'globex'] as const)(
+    'holds before its first row when none of its first users exists (%s)',
+    async (org) => {
+      const before = scene.sandbox.calls.length;
+      const id = await scene.run(
+        org,
+        names(`ghost-${org}`, 120).map((user) => ({ user })),
+      );
+      const held = await scene.until(id, 'holding');
+      expect(held).toMatchObject({ reason: 'columns_swapped', finished: 0, inflight: 0 });
+      expect(scene.sandbox.calls.slice(before).some(({ call }) => call === 'SetPassword')).toBe(false);
+      // The person knows better.
+      await scene.producer.runs.order(id, 'resume');
+      expect(await scene.until(id, 'completed')).toMatchObject({ failed: 120 });
+    },
+  );
 
   it('begins when one of its first users exists, or when there are too few to tell', async () => {
     const [known] = await users('acme', 'known', 1);
     const some = await scene.run('acme', [...names('nobody', 60).map((user) => ({ user })), known as { user: string }]);
     expect(await scene.until(some, 'completed')).toMatchObject({ set: 1, failed: 60 });
-    const few = await scene.run('acme', names('few', 4).map((user) => ({ user })));
+    const few = await scene.run(
+      'acme',
+      names('few', 4).map((user) => ({ user })),
+    );
     expect(await scene.until(few, 'completed')).toMatchObject({ failed: 4 });
   });
 
@@ -129,7 +143,8 @@ describe('a run', () => {
   it('shares the rate of v2 with all other runs, and never loses a row to it', async () => {
     const one = await scene.run('globex', await users('globex', 'share', 60), { proofShare: 0 });
     const two = await scene.run('globex', await users('globex', 'other', 60), { proofShare: 0 });
-    const at = () => scene.sandbox.calls.filter(({ call, user }) => call === 'SetPassword' && /^(share|other)/.test(user ?? ''));
+    const at = () =>
+      scene.sandbox.calls.filter(({ call, user }) => call === 'SetPassword' && /^(share|other)/.test(user ?? ''));
     expect(await scene.until(one, 'completed')).toMatchObject({ set: 60 });
     expect(await scene.until(two, 'completed')).toMatchObject({ set: 60 });
     const times = at().map((call) => call.at);

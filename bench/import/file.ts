@@ -18,7 +18,7 @@ export async function* importFile(
 }
 
 function passwordOf(n: number): string {
-  return `A1-${createHash('sha1').update(String(n)).digest('base64').slice(0, 12)}`;
+  return `Ab1-${createHash('sha1').update(String(n)).digest('base64').slice(0, 12)}`;
 }
 
 /** Rows a second. */

@@ -59,10 +59,6 @@ export async function startInstallation({ bcryptCost }: { bcryptCost: number }) 
     async resume(id: string): Promise<void> {
       await fetch(`${url}/imports/${id}:resume`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
     },
-    /** What is not in force, one JSON object a line. */
-    async rejects(id: string): Promise<string> {
-      return (await fetch(`${url}/imports/${id}/rejects`, { headers: { authorization: `Bearer ${token}` } })).text();
-    },
     async upload(file: AsyncIterable<Buffer>): Promise<RunView> {
       const response = await fetch(`${url}/imports?asOf=now&noChangeRequired=true`, {
         method: 'POST',

@@ -8,8 +8,8 @@ import { readApplied } from '../ledger/applied.ts';
 import { createDryEnds } from '../ledger/dry-end.ts';
 import { dryFields } from '../ledger/run-forecast.ts';
 import { wouldSet } from '../row-outcome.ts';
-import { Secret } from '../secret.ts';
 import type { Opener } from '../seal.ts';
+import { Secret } from '../secret.ts';
 import type { JobKey } from '../signature.ts';
 import type { Lane } from './lane.ts';
 import { checkProtected, type Protection } from './protect.ts';
@@ -38,9 +38,13 @@ export function createDryRun(options: {
 
   async function judge(data: SetPasswordData, lane: Lane, signal: AbortSignal): Promise<Rehearsal> {
     const { backend } = lane;
-    if (!backend.rehearse) throw new PassferryError('ability_missing');
+    if (!backend.rehearse || (data.reset?.mode === 'link' && !backend.sendResetLink)) {
+      throw new PassferryError('ability_missing');
+    }
     // A reset brings no password: one that every policy takes stands for it.
-    const password = data.reset ? new Secret(Buffer.from(`Aa1!${randomBytes(16).toString('hex')}`)) : await open(data, data);
+    const password = data.reset
+      ? new Secret(Buffer.from(`Aa1!${randomBytes(16).toString('hex')}`))
+      : await open(data, data);
     try {
       await checkProtected(data, backend, protection, signal);
       const change: Change = {
@@ -49,14 +53,20 @@ export function createDryRun(options: {
         ...(data.asOf !== undefined && { asOf: data.asOf, ownFrom: BigInt(data.runAt ?? 0) * 1_000n }),
       };
       const said = await backend.rehearse(change, signal);
-      return backend.exact || said.end !== 'set' ? said : { ...said, end: await olderOrNewer(data, backend.name, said) };
+      return backend.exact || said.end !== 'set'
+        ? said
+        : { ...said, end: await olderOrNewer(data, backend.name, said) };
     } finally {
       password.wipe();
     }
   }
 
   /** Reads of the ledger only. */
-  async function olderOrNewer(data: SetPasswordData, backend: BackendName, { user }: Rehearsal): Promise<Rehearsal['end']> {
+  async function olderOrNewer(
+    data: SetPasswordData,
+    backend: BackendName,
+    { user }: Rehearsal,
+  ): Promise<Rehearsal['end']> {
     const stored = await redis.hget(keys.user(data.org, data.user), backend);
     const applied = stored ? readApplied(jobKey, data, backend, stored) : undefined;
     if (applied && applied.seq > BigInt(data.seq)) return 'superseded';
@@ -75,7 +85,8 @@ export function createDryRun(options: {
       ...(cost !== undefined && { [dryFields.coreMs(name)]: cost.toFixed(2), [dryFields.cores(name)]: gate.limit }),
       ...(name === 'v2' && options.v2Rate !== undefined && { [dryFields.backendRate(name)]: options.v2Rate }),
     };
-    if (Object.keys(known).length > 0) await redis.hset(keys.run(run), known).catch(() => told.delete(`${run} ${name}`));
+    if (Object.keys(known).length > 0)
+      await redis.hset(keys.run(run), known).catch(() => told.delete(`${run} ${name}`));
   }
 
   return {

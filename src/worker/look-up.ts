@@ -3,6 +3,7 @@ import type { Backend, UserName } from '../adapters/port.ts';
 import { PassferryError } from '../errors.ts';
 import type { SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import { redisError } from '../ledger/evaluate.ts';
 import { createFoundUsers } from '../ledger/found-users.ts';
 import { type JobKey, jobParts, sign } from '../signature.ts';
 
@@ -37,7 +38,10 @@ export function createLookUps(redis: Redis, keys: Keys, jobKey: JobKey) {
     const known = await found.read(at);
     if (known !== undefined) return { data: withUser(data, known) };
     // Where nothing begins nobody is looked for: the start is told so.
-    if ((await redis.hget(keys.run(run), 'state')) !== 'running') return { data: nobody(data, find) };
+    const state = await redis.hget(keys.run(run), 'state').catch((error) => {
+      throw redisError(error);
+    });
+    if (state !== 'running') return { data: nobody(data, find) };
     try {
       if (!backend.findUser) throw new PassferryError('ability_missing');
       return { data: withUser(data, await found.keep(at, await backend.findUser(data.org, find, signal))) };

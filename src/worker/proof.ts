@@ -10,7 +10,7 @@ import type { Secret } from '../secret.ts';
 import { sameMs } from './peek.ts';
 
 /** What a login with a password that was just set has shown. */
-export type Proof = 'works' | 'fails' | 'unknown';
+type Proof = 'works' | 'fails' | 'unknown';
 
 export type Prover = ReturnType<typeof createProver>;
 

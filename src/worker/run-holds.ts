@@ -2,7 +2,6 @@ import type { Redis } from 'ioredis';
 import type { Backend } from '../adapters/port.ts';
 import { toPassferryError } from '../errors.ts';
 import type { BackendName } from '../job.ts';
-import type { Keys } from '../keys.ts';
 import type { Pages } from '../ledger/pages.ts';
 import type { RunControl } from '../ledger/run-control.ts';
 import { type HoldReason, passingHolds } from '../run.ts';
@@ -33,13 +32,12 @@ const reasonOf: Record<string, HoldReason> = {
 /** What a run waits for by itself, and what it goes on by itself after. Asked by whoever feeds runs. */
 export function createRunHolds(options: {
   redis: Redis;
-  keys: Keys;
   pages: Pages;
   runs: RunControl;
   stages: Stages;
   lanes: Partial<Record<BackendName, Lane>>;
 }) {
-  const { redis, keys, pages, runs, stages, lanes } = options;
+  const { redis, pages, runs, stages, lanes } = options;
   const standingSince: Partial<Record<BackendName, number>> = {};
   const probes: Partial<Record<BackendName, { at: number; answered: boolean; busy: boolean }>> = {};
   const known = new Map<string, { page: number; backends: Set<BackendName> }>();
@@ -102,7 +100,11 @@ export function createRunHolds(options: {
   }
 
   /** All of its backends wait, or Redis is full. */
-  async function why(run: string, f: Record<string, string>, held: string | undefined): Promise<HoldReason | undefined> {
+  async function why(
+    run: string,
+    f: Record<string, string>,
+    held: string | undefined,
+  ): Promise<HoldReason | undefined> {
     if ((await memoryUsed()) > (held === 'redis_memory' ? memoryFree : memoryFull)) return 'redis_memory';
     let first: HoldReason | undefined;
     for (const name of await backendsOf(run, f)) {

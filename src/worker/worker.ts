@@ -264,7 +264,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     [failed.redriveOpen, failed.destroySecrets, () => epoch.check().then(() => repair(stopping.signal))],
     failed.dataKeyOf,
   );
-  const holds = createRunHolds({ redis, keys, pages, runs, lanes, stages: options.stages });
+  const holds = createRunHolds({ redis, pages, runs, lanes, stages: options.stages });
   const feeder =
     options.quarantine?.kind === 'inside'
       ? undefined

@@ -137,7 +137,11 @@ export async function startRunBackends(more: { redisExtra?: string[]; policies?:
     },
 
     /** A whole file: stored, and begun. */
-    async run(org: 'acme' | 'globex', rows: BackendRow[], options: Partial<RunOptions> & { expiresInMs?: number } = {}) {
+    async run(
+      org: 'acme' | 'globex',
+      rows: BackendRow[],
+      options: Partial<RunOptions> & { expiresInMs?: number } = {},
+    ) {
       const { expiresInMs = 600_000, ...given } = options;
       const id = await producer.runId('tester', org, `run-${number++}`);
       const run = { format: 'csv', changeRequired: false, overwriteNewer: false, ...given };
@@ -152,7 +156,7 @@ export async function startRunBackends(more: { redisExtra?: string[]; policies?:
     },
 
     /** The run once it is in this state. */
-    until: (id: string, state: RunView['state'], timeoutMs = 20_000): Promise<RunView> =>
+    until: (id: string, state: RunView['state'], timeoutMs = 60_000): Promise<RunView> =>
       waitFor(
         async () => {
           const now = await view(id);

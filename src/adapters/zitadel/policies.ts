@@ -1,6 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import { GetNotificationPolicyRequestSchema, ManagementService } from '@zitadel/proto/zitadel/management_pb';
-import { GetPasswordComplexitySettingsRequestSchema, SettingsService } from '@zitadel/proto/zitadel/settings/v2/settings_service_pb';
+import {
+  GetPasswordComplexitySettingsRequestSchema,
+  SettingsService,
+} from '@zitadel/proto/zitadel/settings/v2/settings_service_pb';
 import { PassferryError } from '../../errors.ts';
 import type { Policy } from '../policy.ts';
 import type { Call } from './call.ts';

@@ -1,6 +1,5 @@
 import type { PageRow } from '../../page.ts';
 import type { Secret } from '../../secret.ts';
-import { columnName } from './columns.ts';
 import type { ImportAsker, ImportChoices } from './import.ts';
 import { type Detected, isRejected, type ParsedRow, type RejectedRow } from './parse.ts';
 import { isRejectsFile, restored } from './rejects-file.ts';
@@ -15,15 +14,16 @@ export function createRowTaker(detected: Detected, asker: ImportAsker, choices: 
   function addColumns(stored: PageRow, columns: Record<string, string> | undefined, user?: string, org?: string): void {
     for (const name in columns) {
       const text = columns[name] as string;
-      if (text === '' || (name === userColumn && text === user) || isOrg(name, text, org)) continue;
+      if (
+        text === '' ||
+        (name === userColumn && text === user) ||
+        (text === org && (name === orgColumn || stored.refused === 'org_not_granted'))
+      )
+        continue;
       stored.columns ??= {};
       stored.columns[name] = raw(text);
     }
   }
-
-  // The first object of JSON need not name it.
-  const isOrg = (name: string, text: string, org: string | undefined) =>
-    text === org && (name === orgColumn || (orgColumn === undefined && columnName(name) === 'orgId'));
 
   function refused(row: RejectedRow): PageRow {
     const { line, byte, userId, reason, field } = row;
