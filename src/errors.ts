@@ -120,7 +120,10 @@ export const reasons = {
   auth_header_missing: ['unauthenticated', 'auth header missing'],
   auth_unavailable: ['unavailable', 'The token cannot be checked now: its issuer is not reachable.'],
   auth_limited: ['resource_exhausted', 'Too many refused tokens came from this address; wait before the next try.'],
-  caller_rate: ['resource_exhausted', 'This caller sends more requests than it may in the time; wait and send it again.'],
+  caller_rate: [
+    'resource_exhausted',
+    'This caller sends more requests than it may in the time; wait and send it again.',
+  ],
   streams_busy: ['resource_exhausted', 'This caller has as many event streams open as it may; close one first.'],
   caller_busy: ['resource_exhausted', 'This caller has as many open requests as it may; wait for one to end.'],
   route_unknown: ['not_found', 'Not Found'],
@@ -153,7 +156,10 @@ export const reasons = {
     'permission_denied',
     'The roles of this user cannot be read, so only a caller with the permission admin may set the password.',
   ],
-  events_lost: ['failed_precondition', 'Events after this one are no longer kept; read the jobs, and go on without it.'],
+  events_lost: [
+    'failed_precondition',
+    'Events after this one are no longer kept; read the jobs, and go on without it.',
+  ],
   // how a job can end
   job_expired: ['expired', 'The job did not finish before its expiry.'],
   job_canceled: ['canceled', 'The job was cancelled before it began.'],

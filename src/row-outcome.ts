@@ -47,7 +47,14 @@ const numbered: readonly string[] = [
 const numbers = new Map(numbered.map((name, number) => [name, number]));
 const noted = numbers.get('noted') as number;
 
-const results: readonly string[] = ['set', 'unchanged', 'superseded', 'stale', 'mirrored', 'link_sent'] satisfies Result[];
+const results: readonly string[] = [
+  'set',
+  'unchanged',
+  'superseded',
+  'stale',
+  'mirrored',
+  'link_sent',
+] satisfies Result[];
 
 /** Results with which the password of the row is in force. */
 export const inEffect: ReadonlySet<string> = new Set<Result>(['set', 'unchanged', 'mirrored']);

@@ -40,7 +40,16 @@ export const runLimits = ['rate', 'concurrency', 'backend_rate'] as const;
 export type RunLimit = (typeof runLimits)[number];
 
 /** Rows by how they ended. */
-export const rowCounts = ['set', 'unchanged', 'superseded', 'stale', 'failed', 'expired', 'canceled', 'linkSent'] as const;
+export const rowCounts = [
+  'set',
+  'unchanged',
+  'superseded',
+  'stale',
+  'failed',
+  'expired',
+  'canceled',
+  'linkSent',
+] as const;
 export type RowCount = (typeof rowCounts)[number];
 
 /** What becomes of the users of a reset: a link from the backend, an unknown password, or one that is handed out. */

@@ -185,7 +185,9 @@ test('filters tell apart types, users and runs', async () => {
   await set('acme', 'bob');
   await Promise.all([seen(failed, 1), seen(bob, 1)]);
 
-  expect(failed.events()).toMatchObject([{ type: 'job.failed', user: 'nobody', code: expect.any(String), inEffect: false }]);
+  expect(failed.events()).toMatchObject([
+    { type: 'job.failed', user: 'nobody', code: expect.any(String), inEffect: false },
+  ]);
   expect(bob.events()).toMatchObject([{ user: 'bob' }]);
   expect(run.events()).toEqual([]);
 });

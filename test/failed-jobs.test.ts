@@ -88,7 +88,9 @@ async function changeByUser(org: Org, user: string, password: string, acceptedAt
 
 async function importRows(users: string[]) {
   const rows = users.map((user) => `${user},${newPassword()}`).join('\n');
-  const { body } = await pf.post('/imports?asOf=now', `userId,password\n${rows}\n`, { headers: { 'content-type': 'text/csv' } });
+  const { body } = await pf.post('/imports?asOf=now', `userId,password\n${rows}\n`, {
+    headers: { 'content-type': 'text/csv' },
+  });
   return body.id as string;
 }
 const run = async (id: string) => (await pf.get(`/imports/${id}`)).body;

@@ -287,7 +287,9 @@ describe('imports', () => {
     expect(await pf.post('/imports?asOf=now', 'userId,password\na,b\n', { as: 'reader', headers })).toMatchObject({
       status: 403,
     });
-    expect(await pf.post('/imports?asOf=now', 'userId,password\na,b\n', { as: null, headers })).toMatchObject({ status: 401 });
+    expect(await pf.post('/imports?asOf=now', 'userId,password\na,b\n', { as: null, headers })).toMatchObject({
+      status: 401,
+    });
   });
 
   it('shows a run of another organization as an unknown one', async () => {

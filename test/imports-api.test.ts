@@ -110,7 +110,9 @@ describe('a messy file', () => {
     const later = [rows[1], { userId: 'nobody', password: 'Aa1-password', set_at: '2026-01-01', org: 'globex' }];
     const second = await post('', JSON.stringify(later), list);
     await ended(second.body.id);
-    expect((await pf.get(`/imports/${second.body.id}/rejects?format=input`)).body[1]).toMatchObject({ orgId: 'globex' });
+    expect((await pf.get(`/imports/${second.body.id}/rejects?format=input`)).body[1]).toMatchObject({
+      orgId: 'globex',
+    });
     const lines = await post('?asOf=now', rows.map((row) => JSON.stringify(row)).join('\n'), list);
     expect(lines.body.options.format).toBe('ndjson');
   });

@@ -25,10 +25,9 @@ const layerPatterns: [Layer, RegExp][] = [
     /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
   ],
   ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
-  ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'client', 'cli'] as const).map((name): [Layer, RegExp] => [
-    name,
-    new RegExp(`^${name}/`),
-  ]),
+  ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'client', 'cli'] as const).map(
+    (name): [Layer, RegExp] => [name, new RegExp(`^${name}/`)],
+  ),
 ];
 
 const entries: Layer[] = ['entry', 'cli'];
@@ -49,7 +48,10 @@ const sees: Record<Layer, Layer[]> = {
 
 /** Package → the files that may import it; `values`: types are free. */
 const confined: { name: RegExp; only: RegExp; values?: true }[] = [
-  { name: /^bullmq$/, only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed|deliver|feed|rows))\.ts$/ },
+  {
+    name: /^bullmq$/,
+    only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed|deliver|feed|rows))\.ts$/,
+  },
   { name: /^ioredis$/, only: /^redis\.ts$/, values: true },
   { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox)\// },
   { name: /^@zitadel\/proto(\/|$)/, only: /^(adapters|sandbox|producer\/rpc)\// },

@@ -73,7 +73,8 @@ describe('what is not granted looks like what does not exist', () => {
     const set = await send('POST', `/users/${user}/password`, { password: `Aa1-${randomUUID()}` }, inOrg);
     expect(set.status, set.text).toBe(200);
     const csv = { 'content-type': 'text/csv', ...inOrg };
-    const run = (await send('POST', '/imports?asOf=now', `userId,password\n${user},Aa1-${randomUUID()}\n,x\n`, csv)).body.id;
+    const run = (await send('POST', '/imports?asOf=now', `userId,password\n${user},Aa1-${randomUUID()}\n,x\n`, csv))
+      .body.id;
     const isDone = async () => (await send('GET', `/imports/${run}`, undefined)).body.state === 'completed';
     await waitFor(isDone, { what: 'the import is completed' });
     const job = set.headers.get('passferry-job') ?? '';

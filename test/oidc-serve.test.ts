@@ -119,7 +119,11 @@ describe('once the issuer is there', () => {
       await pf.get('/holds', nobody),
       await pf.post('/jobs', { jobs: [item] }, nobody),
       await pf.post(`/users/${item.user}/password`, { password: item.password }, nobody),
-      await pf.post('/imports?asOf=now', 'userId,password\n', by(await issuer.issue({}), { 'content-type': 'text/csv' })),
+      await pf.post(
+        '/imports?asOf=now',
+        'userId,password\n',
+        by(await issuer.issue({}), { 'content-type': 'text/csv' }),
+      ),
     ];
     expect(answers.map(({ status }) => status)).toEqual([400, 400, 403, 422, 404, 404]);
     expect(answers[0]?.body.reason).toBe('org_id_invalid');

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { PassferryError } from '../errors.ts';
-import { registerCallers } from './callers.ts';
 import { registerAudit } from './audit.ts';
+import { registerCallers } from './callers.ts';
 import { registerCancel } from './cancel.ts';
 import { registerEvents } from './events.ts';
 import { registerHandout } from './handout.ts';

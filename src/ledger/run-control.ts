@@ -1,7 +1,15 @@
 import type { Redis } from 'ioredis';
 import { PassferryError } from '../errors.ts';
 import type { Keys } from '../keys.ts';
-import { type HoldReason, holdReasons, type RunLimit, type RunOptions, type RunState, type RunView, rowCounts } from '../run.ts';
+import {
+  type HoldReason,
+  holdReasons,
+  type RunLimit,
+  type RunOptions,
+  type RunState,
+  type RunView,
+  rowCounts,
+} from '../run.ts';
 import type { JobKey } from '../signature.ts';
 import { evaluate, redisError } from './evaluate.ts';
 import { prelude } from './lua.ts';
@@ -39,7 +47,11 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
     },
 
     /** The whole input is stored, in so many pages; what it was, as digests. Error: `idempotency_key_reused` when more of it is stored. */
-    async closeInput(id: string, pages: number, digests: { content?: string; mac?: string; bytes?: number } = {}): Promise<void> {
+    async closeInput(
+      id: string,
+      pages: number,
+      digests: { content?: string; mac?: string; bytes?: number } = {},
+    ): Promise<void> {
       const closed = await evaluate(redis, closeInput, stepKeys(id), [
         ...[digests.content ?? '', digests.mac ?? '', pages, digests.bytes ?? ''],
       ]);
@@ -130,7 +142,8 @@ function toView(f: Record<string, string>): RunView {
     finished: count('finished'),
     inflight: Math.max(0, count('inflight')),
     ...counts,
-    notInEffect: count('accepted') + count('rejected') - counts.set - counts.unchanged - counts.linkSent - count('wouldSet'),
+    notInEffect:
+      count('accepted') + count('rejected') - counts.set - counts.unchanged - counts.linkSent - count('wouldSet'),
     ...(f.sessionsEnded !== undefined && { sessionsEnded: count('sessionsEnded') }),
     ...(f.sessionsKept !== undefined && { sessionsKept: count('sessionsKept') }),
     ...(options.dryRun && { wouldSet: count('wouldSet'), forecast: forecastOf(f, options) }),

@@ -3,7 +3,7 @@ import type { Keys } from '../keys.ts';
 import { redisError } from './evaluate.ts';
 
 /** What is known of a run beside its counts: what came in, and under which keys its passwords were sealed. */
-export interface RunFacts {
+interface RunFacts {
   /** Bytes of the input as they came; absent while it has not come to its end. */
   bytes?: number;
   /** HMAC of them, as `hmac-sha256:<id of the key>:<hex>`. */

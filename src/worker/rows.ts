@@ -41,9 +41,11 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
       const row = Number(number);
       let page = await pageFor(run, pageOf(row));
       // A retry may have given it more time.
-      if (page && Date.now() > page.head.expiresAt && cache.delete(`${run} ${pageOf(row)}`)) page = await pageFor(run, pageOf(row));
+      if (page && Date.now() > page.head.expiresAt && cache.delete(`${run} ${pageOf(row)}`))
+        page = await pageFor(run, pageOf(row));
       const stored = page?.rows[placeOf(row)];
-      if (!page || !stored || (stored.user ?? stored.find) === undefined || stored.refused !== undefined) return undefined;
+      if (!page || !stored || (stored.user ?? stored.find) === undefined || stored.refused !== undefined)
+        return undefined;
       const { head } = page;
       const unsigned: Omit<SetPasswordData, 'mac'> = {
         v: 1,

@@ -29,11 +29,11 @@ import { within } from '../within.ts';
 import { startBeat } from './beat.ts';
 import { withDeadline } from './deadline.ts';
 import { createDryRun } from './dry-run.ts';
+import { endingSessions } from './end-sessions.ts';
 import { createEpochWatch, epochCopies } from './epoch.ts';
 import { createFailedSweep } from './failed.ts';
 import { startFeeder } from './feed.ts';
 import { createHolding } from './holding.ts';
-import { endingSessions } from './end-sessions.ts';
 import { createLane, type Lane } from './lane.ts';
 import { createLookUps } from './look-up.ts';
 import type { PassferryWorker, WorkerOptions } from './options.ts';
@@ -247,7 +247,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
         const ending = { redis, keys, backend: lane.backend, log, deadlineMs, signal };
         const told = data.reset?.endSessions ? endingSessions(ledger, ending) : ledger;
         if (data.reset?.mode === 'link') {
-          return sendLink(data, begun, token, { ledger: told, backend: lane.backend, protection, deadlineMs }, signal, peek);
+          return sendLink(
+            data,
+            begun,
+            token,
+            { ledger: told, backend: lane.backend, protection, deadlineMs },
+            signal,
+            peek,
+          );
         }
         const deps = { ledger: told, open, backend: lane.backend, protection, settleMs, deadlineMs, prover };
         return setPassword(data, begun, token, deps, signal, peek);
@@ -391,7 +398,10 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       clearTimeout(abort);
       stopping.abort(new PassferryError('shutting_down'));
       await beat.stop();
-      await within(lastWordMs, Promise.all([quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), failed.close()]));
+      await within(
+        lastWordMs,
+        Promise.all([quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), failed.close()]),
+      );
       epoch.stop();
       for (const worker of workers) (worker.opts.connection as Redis).disconnect();
       redis.disconnect();

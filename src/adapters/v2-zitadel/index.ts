@@ -20,9 +20,8 @@ import { sendResetLink } from './reset.ts';
 import { endSessions } from './sessions.ts';
 import { readAnyUser, readUser } from './users.ts';
 
-export type V2Zitadel = Backend & Required<
-  Pick<Backend, 'readUser' | 'readRoles' | 'prove' | 'findUser' | 'sendResetLink' | 'endSessions'>
->;
+export type V2Zitadel = Backend &
+  Required<Pick<Backend, 'readUser' | 'readRoles' | 'prove' | 'findUser' | 'sendResetLink' | 'endSessions'>>;
 
 /**
  * ZITADEL's user v2 API over gRPC. Connects with the first call. It does not compare the owner of a user with the organization of a

@@ -1,8 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { FingerprintKey } from '../../key-files.ts';
 
-export type InputMac = ReturnType<typeof createInputMac>;
-
 /**
  * HMAC-SHA-256 of an input while it arrives: a plain digest of a file with passwords could be guessed at. Under a key of
  * its own, made of the fingerprint key that it names.

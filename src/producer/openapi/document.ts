@@ -13,8 +13,8 @@ import { resetPaths } from './resets.ts';
 import { namedSchemas } from './schema.ts';
 import { statusPaths } from './status.ts';
 import { v1Paths, v1Responses } from './v1.ts';
-import { whyPaths } from './why.ts';
 import { webhookPaths } from './webhooks.ts';
+import { whyPaths } from './why.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -53,7 +53,8 @@ export function openApiDocument() {
     resetPaths,
     evidencePaths,
     holdPaths,
-    statusPaths, whyPaths,
+    statusPaths,
+    whyPaths,
     webhookPaths,
     auditPaths,
     healthPaths,
