@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inflateRawSync } from 'node:zlib';
 import type { Redis } from 'ioredis';
 
 /** The search for a password where none may be (P4): what to plant, how it may look, where to look. */
@@ -95,6 +96,9 @@ export async function readRedis(redis: Redis, dir: string): Promise<Record<strin
     const reader = readers[type];
     if (!reader) throw new Error(`no reader for the type ${type}`);
     places[type === 'stream' ? 'streams' : 'values'] += flat(key) + flat(await redis.callBuffer(...reader(key)));
+    // The open part of a page is deflated: nothing would be found in it as it stands.
+    const clear = type === 'hash' ? await redis.hgetBuffer(key, 'clear') : null;
+    if (clear) places.values += inflateRawSync(clear).toString('latin1');
   }
   places['slow log'] = flat(await redis.callBuffer('SLOWLOG', 'GET', '-1'));
   await redis.call('SAVE');

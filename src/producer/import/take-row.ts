@@ -1,8 +1,14 @@
 import type { PageRow } from '../../page.ts';
 import type { Secret } from '../../secret.ts';
+import type { ColumnName } from './columns.ts';
 import type { ImportAsker, ImportChoices } from './import.ts';
 import { type Detected, isRejected, type ParsedRow, type RejectedRow } from './parse.ts';
 import { isRejectsFile, restored } from './rejects-file.ts';
+
+/** In which columns are checked. */
+const checkOrder: readonly ColumnName[] = [
+  ...(['userId', 'orgId', 'noChangeRequired', 'changeRequired', 'setAt', 'password'] as const),
+];
 
 /** Rows of one file as they were read → as they are stored: whose organization is granted, and how old they are. */
 export function createRowTaker(detected: Detected, asker: ImportAsker, choices: ImportChoices) {
@@ -14,15 +20,18 @@ export function createRowTaker(detected: Detected, asker: ImportAsker, choices: 
   function addColumns(stored: PageRow, columns: Record<string, string> | undefined, user?: string, org?: string): void {
     for (const name in columns) {
       const text = columns[name] as string;
-      if (
-        text === '' ||
-        (name === userColumn && text === user) ||
-        (text === org && (name === orgColumn || stored.refused === 'org_not_granted'))
-      )
-        continue;
+      if (text === '' || (name === userColumn && text === user) || (text === org && name === orgColumn)) continue;
       stored.columns ??= {};
       stored.columns[name] = raw(text);
     }
+  }
+
+  /** Of a refused row only what was found good: a value in the wrong column may be a piece of a password (P4). */
+  function checkedOnly(columns: Record<string, string> | undefined, bad: string | undefined) {
+    if (!columns || bad === 'password') return columns;
+    const checked = checkOrder.slice(0, Math.max(0, checkOrder.indexOf(bad as ColumnName)));
+    const names = new Set(checked.map((name) => detected.columns[name]));
+    return Object.fromEntries(Object.entries(columns).filter(([name]) => names.has(name)));
   }
 
   function refused(row: RejectedRow): PageRow {
@@ -33,7 +42,7 @@ export function createRowTaker(detected: Detected, asker: ImportAsker, choices: 
       refused: reason,
       ...(field !== undefined && { field }),
     };
-    addColumns(stored, row.columns, userId);
+    addColumns(stored, checkedOnly(row.columns, field), userId);
     return stored;
   }
 
@@ -55,7 +64,8 @@ export function createRowTaker(detected: Detected, asker: ImportAsker, choices: 
       if (asker.isAdmin(org)) stored.admin = true;
       if (asOf !== undefined) stored.asOf = asOf;
     }
-    addColumns(stored, row.columns, row.userId, org === asker.org ? undefined : row.org);
+    const columns = stored.refused === undefined ? row.columns : checkedOnly(row.columns, stored.field);
+    addColumns(stored, columns, row.userId, org === asker.org ? undefined : row.org);
     if (stored.refused === undefined) return { row: stored, password: row.password };
     row.password.wipe();
     return { row: stored };
