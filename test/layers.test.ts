@@ -50,7 +50,7 @@ const sees: Record<Layer, Layer[]> = {
 const confined: { name: RegExp; only: RegExp; values?: true }[] = [
   {
     name: /^bullmq$/,
-    only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed|deliver|feed|rows))\.ts$/,
+    only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed|deliver|feed|rows|job-run))\.ts$/,
   },
   { name: /^ioredis$/, only: /^redis\.ts$/, values: true },
   { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox)\// },

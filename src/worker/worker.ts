@@ -1,20 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import { type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { PassferryError, type Reason, toPassferryError } from '../errors.ts';
-import {
-  type BackendName,
-  decodeJobData,
-  failure,
-  isFailure,
-  type Outcome,
-  type QueueName,
-  queueNames,
-  type SetPasswordData,
-} from '../job.ts';
+import { PassferryError } from '../errors.ts';
+import { type BackendName, type Outcome, queueNames } from '../job.ts';
 import { createBeats } from '../ledger/beats.ts';
-import type { Begun } from '../ledger/begun.ts';
 import { createEpoch } from '../ledger/epoch.ts';
 import { createHolds } from '../ledger/holds.ts';
 import { createLedger } from '../ledger/ledger.ts';
@@ -22,33 +11,28 @@ import { createPages } from '../ledger/pages.ts';
 import { createRepairs } from '../ledger/repair.ts';
 import { createRunControl } from '../ledger/run-control.ts';
 import { createOpener } from '../seal.ts';
-import { type JobKey, jobParts, verify } from '../signature.ts';
 import { trace } from '../trace.ts';
 import { version } from '../version.ts';
 import { within } from '../within.ts';
 import { startBeat } from './beat.ts';
-import { withDeadline } from './deadline.ts';
+import { confirmOrder as confirm, retried } from './confirm-order.ts';
 import { createDryRun } from './dry-run.ts';
-import { endingSessions } from './end-sessions.ts';
 import { createEpochWatch, epochCopies } from './epoch.ts';
 import { createFailedSweep } from './failed.ts';
 import { startFeeder } from './feed.ts';
 import { createHolding } from './holding.ts';
+import { createJobRun } from './job-run.ts';
 import { createLane, type Lane } from './lane.ts';
 import { createLookUps } from './look-up.ts';
 import type { PassferryWorker, WorkerOptions } from './options.ts';
-import { type Peek, startPeek } from './peek.ts';
 import { createProver } from './proof.ts';
 import { startPulse } from './pulse.ts';
 import { createQuarantine } from './quarantine.ts';
 import { createRepair, tellInverted } from './repair.ts';
-import { createRows, rowJob } from './rows.ts';
+import { createRows } from './rows.ts';
 import { createRunHolds } from './run-holds.ts';
 import { createRunPace } from './run-pace.ts';
 import { seldom } from './seldom.ts';
-import { sendLink } from './send-link.ts';
-import { setPassword } from './set-password.ts';
-import { leader, stageOf } from './stage.ts';
 import { startSweeper } from './sweep.ts';
 import { createTally } from './tally.ts';
 
@@ -56,11 +40,6 @@ import { createTally } from './tally.ts';
 const lockMs = 10_000;
 const stallCheckMs = 4_000;
 const leaseMarginMs = 10_000;
-/** Someone else writes this user; looked at again soon, for that takes one call. */
-const busyMs = 250;
-const unknownVersionMs = 60_000;
-const redisDownMs = 1_000;
-const organizationMs = 60_000;
 /** How long Redis has to hear that jobs are put back. */
 const lastWordMs = 2_000;
 /** One line in so long, whatever the queue's connections go through. */
@@ -106,6 +85,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const v2Rate = options.v2Rate === undefined ? {} : { v2Rate: options.v2Rate };
   const dryRun = createDryRun({ redis, keys, jobKey, rows, open, protection, ...v2Rate });
   const stopping = new AbortController();
+  const confirmOrder = () => confirm({ ledger, lanes, deadlineMs, log, signal: stopping.signal });
   const epoch = createEpochWatch({
     epoch: createEpoch(redis, keys, jobKey),
     copies: epochCopies(options, deadlineMs),
@@ -117,150 +97,16 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   let finished = 0;
   let lastAt = 0;
 
-  /** Rows 7 to 13 for one job. */
-  async function run(queue: QueueName, job: Job, token: string | undefined, given?: AbortSignal): Promise<object> {
-    const signal = given ? AbortSignal.any([given, stopping.signal]) : stopping.signal;
-    const putOff = async (ms: number, reason: string): Promise<never> => {
-      trace('job:delayed', { jobId: job.id ?? '', reason });
-      await job.moveToDelayed(Date.now() + Math.max(1, Math.round(ms)), token);
-      throw new DelayedError();
-    };
-
-    trace('job:taken', { jobId: job.id ?? '' });
-    let data: SetPasswordData;
-    try {
-      const decoded = job.name === rowJob.name ? await rows.decode(job) : decodeSigned(job, jobKey);
-      // Its page is gone with its run.
-      if (!decoded) return { left: 'run_over' };
-      data = decoded;
-    } catch (thrown) {
-      const error = toPassferryError(thrown);
-      log.error({ jobId: job.id, reason: error.reason }, error.message);
-      if (error.reason === 'redis_down') return putOff(redisDownMs, error.reason);
-      if (error.reason === 'job_version_unknown') return putOff(unknownVersionMs, error.reason);
-      throw new UnrecoverableError(error.reason);
-    }
-
-    trace('job:decoded', { jobId: data.jobId });
-    const lane = lanes[leader(stageOf(options.stages, data.org))];
-    if (!lane) {
-      log.error({ jobId: data.jobId, org: data.org }, 'no backend is configured for the stage of this organization');
-      return putOff(organizationMs, 'held');
-    }
-    const leaseToken = randomUUID();
-    const wait = Date.now() < data.expiresAt ? await lane.mustWait(data.org) : undefined;
-    if (wait) {
-      pulse.moved();
-      options.meter?.putOff(lane.backend.name, wait.reason);
-      // So that whoever asks is told why; the lease of whoever has it stays.
-      await ledger.release(data, leaseToken, wait.reason).catch(() => {});
-      return putOff(wait.ms, wait.reason);
-    }
-
-    let leave = () => {};
-    try {
-      leave = await lane.gate.enter(queue, signal, data.org);
-      const leaseMs = longestMs;
-      const { name: backend, exact } = lane.backend;
-      const { startLimit } = quarantine;
-      const looked = await lookUp(data, lane.backend, signal);
-      data = looked.data;
-      if (await dryRun.isDry(data)) {
-        const row = data;
-        const left = await withDeadline(leaseMs, signal, (until) => dryRun.run(row, lane, looked.refused, until));
-        lane.worked(data.org);
-        pulse.moved();
-        return { left };
-      }
-      const peek = data.find ? undefined : startPeek(data, lane.backend, protection, signal);
-      const begun = await ledger.begin(data, {
-        token: leaseToken,
-        leaseMs,
-        backend,
-        exact,
-        startLimit,
-        epoch: epoch.seen(),
-      });
-      if (begun.kind === 'busy') return await putOff(Math.min(busyMs, begun.waitMs), 'busy');
-      if (begun.kind === 'ledger_lost') {
-        await epoch.check();
-        throw new PassferryError('held', { scope: 'backend' });
-      }
-      if (begun.kind === 'poison') {
-        pulse.moved();
-        return await quarantine.take(job, data, begun.starts);
-      }
-      // It leaves the queue; the feeder brings it back when its run goes on.
-      if (begun.kind === 'run_waits' || begun.kind === 'run_over') {
-        lane.untried();
-        pulse.moved();
-        return { left: begun.kind };
-      }
-      trace('job:begun', { jobId: data.jobId, backend });
-      const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
-        conclude(data, begun, leaseToken, lane, until, peek, looked.refused),
-      );
-      // Only an answer of the backend ends its pause; an expiry says nothing about it.
-      if (begun.kind === 'go') lane.worked(data.org);
+  const run = createJobRun({
+    ...{ redis, keys, jobKey, log, ledger, rows, lanes, lookUp, dryRun, protection, quarantine, epoch, prover },
+    ...{ stages: options.stages, meter: options.meter, stopping: stopping.signal, deadlineMs, settleMs },
+    leaseMs: longestMs,
+    moved: () => pulse.moved(),
+    ended: () => {
       finished++;
-      pulse.moved();
       lastAt = Date.now();
-      trace('job:committed', { jobId: data.jobId, backend });
-      return settle(outcome);
-    } catch (thrown) {
-      if (thrown instanceof DelayedError || thrown instanceof UnrecoverableError) throw thrown;
-      const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
-      const wait = signal.aborted ? 0 : lane.waitAfter(error, data.org);
-      options.meter?.putOff(lane.backend.name, error.reason);
-      log.warn({ jobId: data.jobId, backend: lane.backend.name, waitMs: Math.round(wait), err: error }, 'job put off');
-      // Without Redis the lease ends by itself.
-      await ledger.release(data, leaseToken, error.reason, effectOf(error)).catch(() => {});
-      return putOff(wait, error.reason);
-    } finally {
-      leave();
-    }
-  }
-
-  async function conclude(
-    data: SetPasswordData,
-    begun: Exclude<Begun, { kind: 'busy' | 'ledger_lost' | 'poison' | 'run_waits' | 'run_over' }>,
-    token: string,
-    lane: Lane,
-    signal: AbortSignal,
-    peek: Peek | undefined,
-    refused: PassferryError | undefined,
-  ): Promise<Outcome> {
-    const backend = lane.backend.name;
-    switch (begun.kind) {
-      case 'done':
-        return begun.outcome;
-      case 'superseded':
-        return ledger.commit(data, { result: 'superseded', inEffect: false, backend, at: 0 }, { token });
-      case 'expired':
-        return ledger.commit(data, failure(new PassferryError('job_expired'), 0), { token });
-      case 'canceled':
-        return ledger.commit(data, failure(new PassferryError('run_canceled'), 0), { token });
-      case 'go': {
-        if (refused) return ledger.commit(data, failure(refused, 0, backend), { token });
-        // Its run stood still when it was looked at, and goes on now.
-        if (data.find) throw new PassferryError('aborted', { scope: 'backend' });
-        const ending = { redis, keys, backend: lane.backend, log, deadlineMs, signal };
-        const told = data.reset?.endSessions ? endingSessions(ledger, ending) : ledger;
-        if (data.reset?.mode === 'link') {
-          return sendLink(
-            data,
-            begun,
-            token,
-            { ledger: told, backend: lane.backend, protection, deadlineMs },
-            signal,
-            peek,
-          );
-        }
-        const deps = { ledger: told, open, backend: lane.backend, protection, settleMs, deadlineMs, prover };
-        return setPassword(data, begun, token, deps, signal, peek);
-      }
-    }
-  }
+    },
+  });
 
   const repairs = createRepairs(redis, keys, jobKey);
   const repair = createRepair({ repairs, open, lanes, log, deadlineMs, settleMs });
@@ -293,7 +139,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const workers: Worker[] = [];
 
   async function start(): Promise<void> {
-    await retried(epoch.start, 'Redis cannot be compared with the copies of its epoch yet');
+    await retried(epoch.start, 'Redis cannot be compared with the copies of its epoch yet', log, stopping.signal);
     await confirmOrder();
     await quarantine.prepare();
     for (const queue of quarantine.queues) {
@@ -316,29 +162,6 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
         for (const id of ids) worker.cancelJob(id, 'lock lost');
       });
       workers.push(worker);
-    }
-  }
-
-  /** The counter of a fresh Redis must not start below what v1 has applied (F32); until then producers answer 503. */
-  async function confirmOrder(): Promise<void> {
-    await retried(async () => {
-      let lowest = 0n;
-      for (const lane of Object.values(lanes)) {
-        const highest = await lane.backend.highestSequence?.(AbortSignal.timeout(deadlineMs));
-        if (highest !== undefined && highest > lowest) lowest = highest;
-      }
-      await ledger.raiseFloor(lowest);
-    }, 'the order of changes cannot be confirmed yet');
-  }
-
-  async function retried(step: () => Promise<void>, otherwise: string): Promise<void> {
-    for (let pause = 250; !stopping.signal.aborted; pause = Math.min(5_000, pause * 2)) {
-      try {
-        return await step();
-      } catch (err) {
-        log.warn({ err }, otherwise);
-        await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {});
-      }
     }
   }
 
@@ -407,24 +230,4 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       redis.disconnect();
     },
   };
-}
-
-/** What is also thrown after the change was made: while it was recorded, or when the work was stopped. */
-const silentOnEffect = new Set<string>(['redis_down', 'lease_lost', 'aborted', 'internal'] satisfies Reason[]);
-
-function effectOf(error: PassferryError): 'none' | 'unknown' {
-  return silentOnEffect.has(error.reason) ? 'unknown' : error.effect;
-}
-
-/** Well → a small plain object; badly → failed for good with the reason as text (both are stored in clear). */
-function settle(outcome: Outcome): object {
-  if (isFailure(outcome)) throw new UnrecoverableError(outcome.reason);
-  return { result: outcome.result };
-}
-
-/** Stored job → job data that a producer of ours has signed. Errors: `job_forged`, `job_version_unknown`. */
-function decodeSigned(job: Job, jobKey: JobKey): SetPasswordData {
-  const data = decodeJobData(job.data);
-  if (job.id !== data.jobId || !verify(jobKey, 'job', jobParts(data), data.mac)) throw new PassferryError('job_forged');
-  return data;
 }
