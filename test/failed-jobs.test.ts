@@ -178,43 +178,27 @@ describe.each(orgs)('a failed job in %s', (org) => {
 });
 
 describe('many', () => {
-  it('are retried by what they have in common; the counters of their run stay exact', async () => {
+  it('of a file are rows of its import, with a retry of their own', async () => {
     const users = Array.from({ length: 7 }, () => randomUUID());
     await repair('acme', users[0] as string);
+    const before = (await failedOf('acme')).jobs.length;
     const id = await importRows(users);
     expect(await completed(id)).toMatchObject({ received: 7, finished: 7, set: 1, failed: 6 });
     expect(await rejectedRows(id)).toHaveLength(6);
-
-    // Nothing is repaired: the same again.
-    const again = await json('/jobs:retry', { org: 'acme', run: id, reason: unknown });
-    expect(again.body).toEqual({ matched: 6, retried: 6, skipped: {} });
-    await waitFor(async () => (await failedOf('acme', `&run=${id}`)).jobs.length === 6, { what: 'all to fail again' });
-    expect(await completed(id)).toMatchObject({ received: 7, finished: 7, set: 1, failed: 6 });
-    expect(await rejectedRows(id)).toHaveLength(6);
+    expect((await failedOf('acme')).jobs).toHaveLength(before);
 
     for (const user of users.slice(1, 5)) await repair('acme', user);
-    // In pages, each from where the last one ended.
-    let [cursor, retried] = [undefined as string | undefined, 0];
-    do {
-      const { body } = await json('/jobs:retry', { org: 'acme', run: id, limit: 2, ...(cursor && { cursor }) });
-      retried += body.retried;
-      cursor = body.next;
-    } while (cursor);
-    expect(retried).toBe(6);
+    expect((await json(`/imports/${id}:retry`, {})).status).toBe(200);
     const settled = await waitFor(async () => ((await run(id)).set === 5 ? completed(id) : undefined), {
       what: 'five',
     });
     expect(settled).toMatchObject({ received: 7, finished: 7, set: 5, failed: 2, expired: 0 });
     expect(await rejectedRows(id)).toHaveLength(2);
-    const { jobs } = await failedOf('acme', `&run=${id}`);
-    expect(jobs.map((job: JobView) => [job.user, job.reopened])).toEqual(
-      expect.arrayContaining([users[5], users[6]].map((user) => [user, 2])),
-    );
   });
 
-  it('match nothing of another reason, run or user', async () => {
+  it('match nothing of another reason or user', async () => {
     const job = await fail('acme', randomUUID(), newPassword());
-    for (const other of [{ reason: 'job_expired' }, { user: randomUUID() }, { run: `r0-${'0'.repeat(26)}` }]) {
+    for (const other of [{ reason: 'job_expired' }, { user: randomUUID() }]) {
       const { body } = await json('/jobs:retry', { org: 'acme', user: job.user, ...other });
       expect(body).toEqual({ matched: 0, retried: 0, skipped: {} });
     }

@@ -11,7 +11,6 @@ import { listQuarantined } from './quarantine.ts';
 interface Filter extends ConnectionOptions {
   org?: string;
   reason?: string;
-  run?: string;
   user?: string;
 }
 type JobsOptions = Filter & { failed?: boolean; quarantined?: boolean; all?: boolean; json?: boolean };
@@ -72,15 +71,14 @@ function withFilter(command: Command): Command {
     command
       .option('--org <id>', 'organization (else the home of the token)')
       .option('--reason <reason>', 'only those that failed for this, such as COMMAND-G8dh3')
-      .option('--run <id>', 'only rows of this import')
       .option('--user <id>', 'only those of this user'),
   );
 }
 
-function filterOf({ org, reason, run, user }: Filter): Record<string, string> {
+function filterOf({ org, reason, user }: Filter): Record<string, string> {
   const orgReason = org === undefined ? undefined : checkOrgId(org);
   if (orgReason) throw new PassferryError(orgReason);
-  const given = { org, reason, run, user };
+  const given = { org, reason, user };
   return Object.fromEntries(Object.entries(given).filter((each): each is [string, string] => each[1] !== undefined));
 }
 

@@ -12,7 +12,6 @@ import { type JobKey, jobParts, sign } from '../signature.ts';
 export interface FailedFilter {
   org: string;
   reason?: string;
-  run?: string;
   user?: string;
   caller?: string;
 }
@@ -161,11 +160,10 @@ export function createRetry(options: {
   };
 }
 
-export function matches({ outcome, run, user, caller }: JobRecord, filter: FailedFilter): boolean {
+export function matches({ outcome, user, caller }: JobRecord, filter: FailedFilter): boolean {
   const reason = outcome && isFailure(outcome) ? outcome.reason : undefined;
   return (
     (filter.reason === undefined || filter.reason === reason) &&
-    (filter.run === undefined || filter.run === run) &&
     (filter.user === undefined || filter.user === user) &&
     (filter.caller === undefined || filter.caller === caller)
   );

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PassferryError, type Reason } from '../../errors.ts';
-import { isRunId } from '../../ids.ts';
 import type { JobState, JobView } from '../../job.ts';
 import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { parseFlag, parseReason } from '../fields.ts';
@@ -202,15 +201,13 @@ function parseFilter(fields: Fields, home: string): FailedFilter {
   const org = text(fields, 'org') ?? home;
   const orgReason = checkOrgId(org);
   if (orgReason) throw badField('org', orgReason);
-  const run = text(fields, 'run');
-  if (run !== undefined && !isRunId(run)) throw new PassferryError('run_unknown');
   const named = Object.fromEntries(
     (['reason', 'user', 'caller'] as const).flatMap((name) => {
       const value = text(fields, name);
       return value === undefined ? [] : [[name, value]];
     }),
   );
-  return { org, ...named, ...(run !== undefined && { run }) };
+  return { org, ...named };
 }
 
 function text(fields: Fields, name: string): string | undefined {

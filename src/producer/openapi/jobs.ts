@@ -3,7 +3,7 @@ import { bodyErrors, errorAnswers, infrastructureErrors, problemSchema, slowBody
 import { headers, parameter, queryParameter } from './headers.ts';
 import { job, jobExamples, jobStates } from './job.ts';
 import { jsonAnswer, jsonBody, operation, type Paths } from './operation.ts';
-import { count, name, orgId, runId, sample, spokenReason, text, time, userId } from './schema.ts';
+import { count, name, orgId, sample, spokenReason, text, time, userId } from './schema.ts';
 
 const tag = 'jobs';
 const cursor = z.string().max(400);
@@ -26,7 +26,7 @@ const overwriteNewer = z
   .boolean()
   .default(false)
   .meta({ description: 'A password that the user chose meanwhile is overwritten; needs `admin`' });
-const filter = { org: orgId, reason: text.max(400), user: userId, caller: text.max(400), run: runId };
+const filter = { org: orgId, reason: text.max(400), user: userId, caller: text.max(400) };
 const retryOne = name('RetryJob', z.object({ overwriteNewer }));
 const retryMany = name(
   'RetryJobs',
@@ -48,7 +48,7 @@ const why = name('WithReason', z.object({ reason: spokenReason }));
 
 const seenErrors = [...tokenErrors, 'job_unknown', 'job_gone', ...infrastructureErrors] as const;
 const orgErrors = ['AUTHZ-cdgFk', 'AUTH-5mWD2'] as const;
-const filterErrors = ['field_type', 'org_id_invalid', 'run_unknown', 'cursor_invalid'] as const;
+const filterErrors = ['field_type', 'org_id_invalid', 'cursor_invalid'] as const;
 
 const get = operation({
   id: 'getJob',
@@ -108,7 +108,6 @@ const listJobs = operation({
     queryParameter('org', orgId, "Default: `x-zitadel-orgid`, else the caller's home", sample.org),
     queryParameter('state', z.enum([...jobStates, 'quarantined']), 'Only jobs in it', 'failed'),
     queryParameter('reason', filter.reason, 'Only jobs that ended with it', 'COMMAND-G8dh3'),
-    queryParameter('run', runId, 'Only rows of this import', sample.runId),
     queryParameter('caller', filter.caller, 'Only jobs of this caller', 'you'),
     queryParameter('limit', z.int().min(1).max(500).default(100), 'At most so many', 10),
     queryParameter('cursor', cursor, '`next` of the answer before', 's1795600949350123'),
