@@ -194,6 +194,7 @@ export const reasons = {
     'The job did not fail or expire, or is at work again: there is nothing to retry or drop.',
   ],
   job_begun: ['failed_precondition', 'The job has begun and cannot be cancelled any more.'],
+  row_of_import: ['failed_precondition', 'The job is a row of an import and is cancelled with that.'],
   job_done: ['failed_precondition', 'The job has ended already and cannot be cancelled.'],
   reason_invalid: ['invalid_argument', 'The reason must have 1 to 200 characters, none of them a control character.'],
   cursor_invalid: ['invalid_argument', 'The cursor is not one that this list gave.'],

@@ -1,6 +1,19 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomFillSync, timingSafeEqual } from 'node:crypto';
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+
+const pool = Buffer.alloc(4096);
+let taken = pool.length;
+
+/** From a pool: asking the system for a few bytes costs as much as for some thousand. For ids, never for keys. */
+function randomBytes(length: number): Buffer {
+  if (taken + length > pool.length) {
+    randomFillSync(pool);
+    taken = 0;
+  }
+  taken += length;
+  return pool.subarray(taken - length, taken);
+}
 
 /** Crockford's base32, lower case, `length` characters of the leading bits. */
 function base32(bytes: Buffer, length: number): string {
@@ -64,6 +77,10 @@ export function makeRunId(key: Buffer, caller: string, org: string, idempotencyK
 
 export function isRunId(text: string): boolean {
   return /^r0-[0-9a-z]{26}$/.test(text);
+}
+
+export function isRowJobId(text: string): boolean {
+  return /^r0-[0-9a-z]{26}-\d{1,9}$/.test(text);
 }
 
 /** Deterministic: feeding a row again is harmless. */

@@ -21,6 +21,8 @@ export const holdReasons = {
   too_many_failures: 'More rows failed than the run allows. Look at the rejects, then resume or cancel.',
   proof_failed:
     'The backend said that a password was set, and a login with it failed. Look at the backend, then resume or cancel.',
+  mails_not_allowed:
+    'The backend would mail users that their password was changed. Resume with mails=allow to let it; or turn that mail off there and resume; or cancel.',
   columns_swapped:
     'None of the first users exists. Is the right column taken for the user id? Resume if it is, else cancel.',
 } as const;
@@ -70,6 +72,8 @@ export interface RunOptions {
   asOf?: number;
   /** Failed rows from which on the run holds. */
   maxFailures?: number;
+  /** The backend may mail users that their password was changed. */
+  mails?: 'allow';
   /** Share of rows whose login is proved, 0 to 1. */
   proofShare?: number;
   /** No row begins before, ms since the epoch. */
@@ -126,6 +130,8 @@ export interface RunView {
   /** Why it holds, and what ends that. */
   reason?: HoldReason;
   advice?: string;
+  /** Mails that the backend would send at most, as far as its rows were looked at; absent: none, or nobody looked. */
+  mails?: number;
   /** Rows read so far: those that were accepted and those that were refused. */
   received: number;
   rejected: number;

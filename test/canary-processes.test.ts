@@ -68,6 +68,7 @@ beforeAll(async () => {
     bcryptCost: 4,
     tokens: { [v2Token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
     orgs: ['acme', 'globex'],
+    silentOrgs: ['acme', 'globex'],
   });
   atEnd(() => sandbox.close());
 

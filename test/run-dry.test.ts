@@ -12,7 +12,7 @@ describe('a dry run', () => {
   let scene: RunBackends;
 
   beforeAll(async () => {
-    scene = await startRunBackends({ policies: { globex: { minLength: 12 } } });
+    scene = await startRunBackends({ policies: { globex: { minLength: 12 } }, mails: true });
     await scene.worker();
     for (const org of ['acme', 'globex'] as const) {
       await scene.addUsers(org, names(org, 6));
@@ -74,7 +74,7 @@ describe('a dry run', () => {
     });
     const verdicts = await endsOf(dry, 11);
 
-    const real = await scene.run(org, file(org));
+    const real = await scene.run(org, file(org), { mails: 'allow' });
     const done = await scene.until(real, 'completed');
     expect(verdicts.map((end) => (end === 'would_set' ? 'set' : end))).toEqual(await endsOf(real, 11));
     expect(foretold.notInEffect).toBe(done.notInEffect);

@@ -98,6 +98,8 @@ export interface Backend {
   endSessions?(org: string, user: string, signal: AbortSignal): Promise<number>;
   /** Says what `setPassword` would do and changes nothing, not even a count of logins. */
   rehearse?(change: Change, signal: AbortSignal): Promise<Rehearsal>;
+  /** Would users of the organization be mailed that their password was changed? Undefined: we may not know. A backend without it sends none. */
+  mailsOnChange?(org: string, signal: AbortSignal): Promise<boolean | undefined>;
   /** What one change costs this machine: ms of one core, measured. A backend that hashes elsewhere has none. */
   coreMs?(): Promise<number>;
   /** The highest sequence this backend has applied: the floor of a fresh ledger. */

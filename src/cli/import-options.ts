@@ -18,6 +18,7 @@ export interface AskOptions {
   duplicates?: 'last' | 'refuse';
   dryRun?: boolean;
   maxFailures?: number;
+  mails?: 'allow';
   proofShare?: number;
   rate?: number;
   concurrency?: number;
@@ -35,6 +36,7 @@ export function withAskOptions(command: Command): Command {
     .addOption(new Option('--duplicates <how>', 'the same user twice').choices(['last', 'refuse']))
     .option('--dry-run', 'change nothing; tell what would be')
     .option('--max-failures <n>', 'hold after so many failed rows', wholeNumber)
+    .addOption(mailsOption())
     .option('--proof-share <share>', 'share of rows whose login is proved, 0 to 1', share)
     .option('--rate <n>', 'rows a second, at most', positive)
     .option('--concurrency <n>', 'rows at work at once, at most', wholeNumber)
@@ -58,7 +60,7 @@ export function queryOf(options: AskOptions): URLSearchParams {
   const flag = (name: string, on: boolean | undefined) => set(name, on ? 'true' : undefined);
   flag('noChangeRequired', !changeRequired);
   flag('overwriteNewer', options.overwriteNewer);
-  for (const name of ['asOf', 'duplicates', 'maxFailures', 'proofShare', 'rate', 'concurrency'] as const) {
+  for (const name of ['asOf', 'duplicates', 'maxFailures', 'mails', 'proofShare', 'rate', 'concurrency'] as const) {
     set(name, options[name]);
   }
   for (const name of ['format', 'encoding', 'delimiter'] as const) set(name, options[name]);
@@ -85,6 +87,9 @@ export function parseOptionsOf(options: AskOptions): ParseOptions {
     ...(allowSuspicious && { allowSuspicious }),
   };
 }
+
+export const mailsOption = () =>
+  new Option('--mails <allow>', 'let the backend mail users that their password was changed').choices(['allow']);
 
 function addMap(text: string, before: Record<string, string> | undefined): Record<string, string> {
   const [, ours, theirs] = /^(\w+)[=:](.+)$/s.exec(text) ?? [];

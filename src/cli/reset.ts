@@ -11,6 +11,7 @@ import { type ApiClient, type ConnectionOptions, connect, problemOf, withConnect
 import { cliError, exits, finish } from './exit.ts';
 import { fetchHandout } from './handout.ts';
 import { exitOfRun } from './import.ts';
+import { mailsOption } from './import-options.ts';
 import { isOver, watch } from './import-watch.ts';
 import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
 import { type Rejects, rejectsPath, writeRejects } from './rejects.ts';
@@ -26,6 +27,7 @@ interface ResetOptions extends ConnectionOptions {
   handout?: string;
   dryRun?: boolean;
   maxFailures?: string;
+  mails?: 'allow';
   rate?: string;
   key?: string;
   wait?: number;
@@ -57,6 +59,7 @@ export function registerReset(program: Command): void {
     .option('--handout <path>', 'write what was generated, sealed to that key, to this file')
     .option('--dry-run', 'change nothing; say what would be')
     .option('--max-failures <n>', 'so many failed rows hold it')
+    .addOption(mailsOption())
     .option('--rate <n>', 'rows a second, at most')
     .option('--key <key>', 'idempotency key: the same list with the same key resumes')
     .addOption(new Option('--wait <time>', 'longest wait, such as 10m; default: until done').argParser(parseDuration))
@@ -171,13 +174,14 @@ async function send(
   recipient: string | undefined,
   signal: AbortSignal,
 ): Promise<RunView> {
-  const { mode, by, changeRequired, endSessions, dryRun, maxFailures, rate, org } = options;
+  const { mode, by, changeRequired, endSessions, dryRun, maxFailures, mails, rate, org } = options;
   const query = new URLSearchParams({
     ...{ mode, by },
     ...(!changeRequired && mode !== 'link' && { changeRequired: 'false' }),
     ...(endSessions && { endSessions: 'true' }),
     ...(dryRun && { dryRun: 'true' }),
     ...(maxFailures !== undefined && { maxFailures }),
+    ...(mails !== undefined && { mails }),
     ...(rate !== undefined && { rate }),
     ...(recipient !== undefined && { recipient }),
   });

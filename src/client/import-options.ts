@@ -19,6 +19,8 @@ export interface ImportOptions {
   dryRun?: boolean;
   /** Failed rows from which on it holds. */
   maxFailures?: number;
+  /** The backend may mail users that their password was changed. Without it a run that would have them mailed holds. */
+  mails?: 'allow';
   /** Share of rows whose login is proved, 0 to 1. */
   proofShare?: number;
   /** Rows a second, at most; rows at work at once, at most. */
@@ -77,7 +79,7 @@ export function queryOf(options: ImportOptions): URLSearchParams {
     ...(asOf !== undefined && { asOf: asOf === 'now' ? asOf : timeOf(asOf, 'asOf') }),
     ...(notBefore && { notBefore: timeOf(notBefore, 'notBefore') }),
   });
-  for (const name of ['duplicates', 'maxFailures', 'proofShare', 'rate', 'concurrency', 'expiresIn'] as const) {
+  for (const name of ['duplicates', 'maxFailures', 'mails', 'proofShare', 'rate', 'concurrency', 'expiresIn'] as const) {
     if (options[name] !== undefined) query.set(name, String(options[name]));
   }
   for (const [ours, theirs] of Object.entries(map)) query.append('map', `${ours}:${theirs}`);

@@ -67,9 +67,9 @@ export interface SentImport {
   wait(options?: WaitOptions): Promise<ImportView | undefined>;
   /** The view whenever it has changed, until the import has ended. */
   progress(options?: { signal?: AbortSignal }): AsyncGenerator<ImportView>;
-  /** Let no further row begin; go on, also from a hold; give up what has not begun. Repeating is harmless. Error: `run_ended`. */
+  /** Let no further row begin; go on, also from a hold (one for mails needs `mails`); give up what has not begun. Repeating is harmless. Error: `run_ended`. */
   pause(): Promise<ImportView>;
-  resume(): Promise<ImportView>;
+  resume(how?: { mails?: 'allow' }): Promise<ImportView>;
   cancel(): Promise<ImportView>;
   /** Opens the failed and expired rows of an import that is over again. Errors: `run_not_over`, `run_ended`, `secret_destroyed`. */
   retry(): Promise<ImportView>;
@@ -142,7 +142,7 @@ export async function sendImport(
     },
     progress: (how = {}) => progress(patienceOf(how, Number.POSITIVE_INFINITY)),
     pause: () => tell('pause'),
-    resume: () => tell('resume'),
+    resume: ({ mails } = {}) => tell(mails === 'allow' ? 'resume?mails=allow' : 'resume'),
     cancel: () => tell('cancel'),
     retry: () => tell('retry'),
     rejects: (how = {}) => readRejects(http, run.id, how.signal),

@@ -19,6 +19,10 @@ export interface LaneFacts {
   inside: number;
   room: number;
   limit: number;
+  /** What a change costs this machine, ms of one core, timed; absent: hashed elsewhere, or not timed yet. */
+  coreMs?: number;
+  /** Rows of imports a second towards it, by all workers together; absent: no limit. */
+  rate?: number;
   /** Abilities that not every backend has; absent: a worker of an older version. */
   can?: string[];
   /** Since the backend answered well; absent: it has not yet. */

@@ -59,11 +59,11 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
     },
 
     /**
-     * Pause, resume, cancel; `expire` when its time is over. Repeating is harmless. Errors: `run_unknown`, `run_ended` (it is over,
-     * or about to be).
+     * Pause, resume, cancel; `expire` when its time is over. A resume overrules what the run holds for, but mails only with
+     * `mails`. Repeating is harmless. Errors: `run_unknown`, `run_ended` (it is over, or about to be).
      */
-    async order(id: string, order: RunOrder): Promise<RunState> {
-      const reply = (await evaluate(redis, orderRun, stepKeys(id), [order])) as string[];
+    async order(id: string, order: RunOrder, more: { mails?: 'allow' } = {}): Promise<RunState> {
+      const reply = (await evaluate(redis, orderRun, stepKeys(id), [order, more.mails ?? ''])) as string[];
       if (reply[0] === 'unknown') throw new PassferryError('run_unknown');
       if (reply[0] === 'refused') throw new PassferryError('run_ended');
       return reply[1] as RunState;
@@ -136,6 +136,7 @@ function toView(f: Record<string, string>): RunView {
     caller: f.caller as string,
     state,
     ...(reason && { reason, advice: holdReasons[reason] }),
+    ...(f.mails !== undefined && { mails: count('mails') }),
     received: count('accepted') + count('rejected'),
     rejected: count('rejected'),
     accepted: count('accepted'),
@@ -192,7 +193,7 @@ run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())
 return 1
 `;
 
-/** KEYS run, events, active runs · ARGV order → {ok, state} | {refused, state} | {unknown} */
+/** KEYS run, events, active runs · ARGV order, allow (mails) or nothing → {ok, state} | {refused, state} | {unknown} */
 const orderRun = `${prelude}${runSteps}
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'unknown'} end
@@ -205,10 +206,12 @@ if order == 'pause' then
   if state ~= 'paused' then redis.call('HSET', KEYS[1], 'state', 'pausing') end
 elseif order == 'resume' then
   redis.call('HSET', KEYS[1], 'state', 'running', 'failuresForgiven', redis.call('HGET', KEYS[1], 'failed') or '0')
-  if state == 'holding' then
-    local o = redis.call('HMGET', KEYS[1], 'overruled', 'reason')
-    redis.call('HSET', KEYS[1], 'overruled', (o[1] or '') .. ' ' .. (o[2] or '') .. ' ')
-  end
+  local o = redis.call('HMGET', KEYS[1], 'overruled', 'reason')
+  local overruled = o[1] or ''
+  -- Mails are not let go by the way: without a word of them they are asked about again.
+  if state == 'holding' and o[2] ~= 'mails_not_allowed' then overruled = overruled .. ' ' .. (o[2] or '') .. ' ' end
+  if ARGV[2] == 'allow' then overruled = overruled .. ' mails_not_allowed ' end
+  if overruled ~= '' then redis.call('HSET', KEYS[1], 'overruled', overruled) end
   redis.call('HDEL', KEYS[1], 'reason', 'heldAt')
   -- Rows that stood in the queue have left it, but for a few: the feeder counts them anew.
   redis.call('HSET', KEYS[1], 'refeed', '1')

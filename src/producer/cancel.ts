@@ -1,5 +1,6 @@
 import { PassferryError } from '../errors.ts';
 import { isFailure, type JobView } from '../job.ts';
+import { isRowJobId } from '../ids.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { destroySecret, type JobQueue } from '../ledger/queued.ts';
@@ -14,6 +15,8 @@ export function createCancelDesk(options: {
   const { ledger, queues, view } = options;
 
   async function cancel(jobId: string): Promise<JobView> {
+    // It has a record only while it is at work.
+    if (isRowJobId(jobId)) throw new PassferryError((await view(jobId)) ? 'row_of_import' : 'job_unknown');
     const record = await ledger.job(jobId);
     if (!record) throw new PassferryError('job_unknown');
     const cancelled = await ledger.cancel(record);
@@ -32,7 +35,7 @@ export function createCancelDesk(options: {
 
   /**
    * Ends a job that no worker has begun: `canceled`, reason `job_canceled`; its sealed password goes, whoever waits is told.
-   * Repeating gives the same. Errors: `job_unknown`, `job_begun`, `job_done`, `quarantined`, `redis_down` (then it is unknown:
+   * Repeating gives the same. Errors: `job_unknown`, `row_of_import`, `job_begun`, `job_done`, `quarantined`, `redis_down` (then it is unknown:
    * repeat).
    */
   return (jobId: string): Promise<JobView> =>

@@ -33,6 +33,7 @@ import { createEvidence } from './evidence.ts';
 import { fingerprint, keyDigest } from './fingerprint.ts';
 import { createInputMac } from './import/input-mac.ts';
 import { createPageWriter } from './import/page-writer.ts';
+import { createImportPlans } from './import-plan.ts';
 import { createEventOf } from './job-event.ts';
 import { createRecent, madeFingerprint, makeKeyFor, namesRequest } from './made-key.ts';
 import { createQuarantineDesk } from './quarantine.ts';
@@ -347,6 +348,8 @@ export function createProducer(options: ProducerOptions) {
     isReady: () => ledger.isReady(),
     ping: () => redis.ping(),
     status,
+    /** How long an import would take. */
+    plan: createImportPlans(redis, keys, status),
     why: createWhy({ redis, keys, jobKey, ledger, status }),
     async close() {
       clearInterval(rotation);

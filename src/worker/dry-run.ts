@@ -16,9 +16,6 @@ import { checkProtected, type Protection } from './protect.ts';
 import type { Rows } from './rows.ts';
 import { isStale } from './set-password.ts';
 
-/** Hashes are timed so often; the shortest time is what one takes when nobody disturbs it. */
-const timings = 3;
-
 /** Rows of dry runs: judged against the backend that would be written, and nothing is. */
 export function createDryRun(options: {
   redis: Redis;
@@ -34,7 +31,6 @@ export function createDryRun(options: {
   const endRow = createDryEnds(redis, keys, jobKey);
   /** Runs that know already what a change costs here, by backend. */
   const told = new Set<string>();
-  const costs: Partial<Record<BackendName, Promise<number | undefined>>> = {};
 
   async function judge(data: SetPasswordData, lane: Lane, signal: AbortSignal): Promise<Rehearsal> {
     const { backend } = lane;
@@ -74,13 +70,12 @@ export function createDryRun(options: {
   }
 
   /** What a change costs on this machine, for the forecast; once for each run. */
-  async function tellCosts(run: string, { backend, gate }: Lane): Promise<void> {
+  async function tellCosts(run: string, { backend, gate, cost: timed }: Lane): Promise<void> {
     const { name } = backend;
     if (told.has(`${run} ${name}`)) return;
     if (told.size > 1_000) told.clear();
     told.add(`${run} ${name}`);
-    costs[name] ??= backend.coreMs ? shortest(() => backend.coreMs?.() as Promise<number>) : Promise.resolve(undefined);
-    const cost = await costs[name].catch(() => undefined);
+    const cost = await timed.measure();
     const known: Record<string, string | number> = {
       ...(cost !== undefined && { [dryFields.coreMs(name)]: cost.toFixed(2), [dryFields.cores(name)]: gate.limit }),
       ...(name === 'v2' && options.v2Rate !== undefined && { [dryFields.backendRate(name)]: options.v2Rate }),
@@ -123,10 +118,4 @@ function asEnd(thrown: unknown): Rehearsal {
   const error = toPassferryError(thrown);
   if (error.scope !== 'user') throw thrown;
   return { end: error, unchecked: [] };
-}
-
-async function shortest(measure: () => Promise<number>): Promise<number> {
-  let best = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < timings; i++) best = Math.min(best, await measure());
-  return best;
 }

@@ -16,6 +16,7 @@ import type { JobKey } from '../signature.ts';
 import { firstOpenPage, openRows } from './open-rows.ts';
 import { rowJob } from './rows.ts';
 import type { RunHolds } from './run-holds.ts';
+import type { RunMails } from './run-mails.ts';
 import { createRunPace, type RunPace } from './run-pace.ts';
 
 const everyMs = 250;
@@ -41,6 +42,8 @@ export function startFeeder(options: {
   log: Log;
   /** What runs hold for by themselves. Default: nothing. */
   holds?: RunHolds;
+  /** Keeps back rows that would send mails. Default: none. */
+  mails?: RunMails;
   /** How fast they may go. Default: as their options say. */
   pace?: RunPace;
   /** Rows of all runs together that are in the queue or at work. Default 2,000. */
@@ -84,7 +87,9 @@ export function startFeeder(options: {
     const now = await redisNow(redis);
     if (now > count('expiresAt')) await runs.order(run, 'expire').catch(() => {});
     if (options.holds && !(await options.holds.mayFeed(run, f))) return;
+    const end = options.mails ? await options.mails.fence(run, f) : count('pages');
     if (f.state !== 'running') return void (await evaluateStep(run));
+    if (end === 0) return;
     await pace.measure(run, f, now);
     const { notBefore = 0 } = JSON.parse(f.options ?? '{}') as RunOptions;
     if (now < notBefore) return;
@@ -107,11 +112,11 @@ export function startFeeder(options: {
     const most = await pace.room(run, f, open);
     if (most !== undefined) {
       paced = true;
-      if (page < count('pages')) await feedSome(run, f.org as string, page, after, Math.min(most, window - open));
+      if (page < end) await feedSome(run, f.org as string, page, after, Math.min(most, window - open));
       return;
     }
-    while (page < count('pages') && !stopped) {
-      const room = Math.min(pagesAtOnce, Math.ceil((window - open) / pageRows), count('pages') - page);
+    while (page < end && !stopped) {
+      const room = Math.min(pagesAtOnce, Math.ceil((window - open) / pageRows), end - page);
       const looked = await Promise.all(
         Array.from({ length: Math.max(1, room) }, (_, i) => openRows(pages, jobKey, run, page + i)),
       );

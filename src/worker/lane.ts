@@ -4,6 +4,7 @@ import type { LaneFacts } from '../ledger/beats.ts';
 import type { Log } from '../log.ts';
 import { createBackoff } from './backoff.ts';
 import { createGate } from './gate.ts';
+import { createHashCost } from './hash-cost.ts';
 import type { Holding } from './holding.ts';
 import { createOrganizationPauses, createPause } from './pause.ts';
 
@@ -18,7 +19,7 @@ const slowAgainMs = 1_000;
 const backingOff = new Set(['backend_down', 'backend_timeout', 'backend_limited', 'backend_error']);
 
 /** What not every backend can do, and a producer wants to know before it takes rows. */
-const abilities = ['findUser', 'sendResetLink', 'endSessions'] as const satisfies (keyof Backend)[];
+const abilities = ['findUser', 'sendResetLink', 'endSessions', 'mailsOnChange'] as const satisfies (keyof Backend)[];
 
 export type Lane = ReturnType<typeof createLane>;
 
@@ -36,6 +37,7 @@ export function createLane(
   /** Organizations in which we lack the permission; the others go on. */
   const forbidden = createOrganizationPauses(organizationFirstMs, organizationLongestMs);
   const gate = createGate(limit);
+  const cost = createHashCost(bare);
   let slowedAt = 0;
   let workedAt: number | undefined;
 
@@ -50,6 +52,7 @@ export function createLane(
   return {
     backend: holding.guard(bare),
     gate,
+    cost,
 
     /** Before a start: a person's hold, then what the worker found out by itself. Undefined: go. */
     async mustWait(org: string): Promise<{ ms: number; reason: string } | undefined> {
@@ -104,6 +107,7 @@ export function createLane(
     facts(): LaneFacts {
       const waitingFor = unauthenticated.paused ? 'backend_unauthenticated' : backoff.reason();
       const localHold = holding.local(backend);
+      const coreMs = cost.known();
       return {
         ...(waitingFor && { waitingFor, retryInMs: Math.round(Math.max(unauthenticated.leftMs(), backoff.leftMs())) }),
         ...(localHold && { localHold }),
@@ -111,6 +115,7 @@ export function createLane(
         inside: gate.inside(),
         room: gate.room(),
         limit,
+        ...(coreMs !== undefined && { coreMs: Math.round(coreMs * 100) / 100 }),
         can: abilities.filter((name) => bare[name] !== undefined),
         ...(workedAt !== undefined && { lastOkMs: Math.round(performance.now() - workedAt) }),
       };

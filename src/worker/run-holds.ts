@@ -14,7 +14,7 @@ export type RunHolds = ReturnType<typeof createRunHolds>;
 const patienceMs = 1_500;
 const probeEveryMs = 1_000;
 const probeMs = 5_000;
-const memoryEveryMs = 1_000;
+const memoryEveryMs = 100;
 /** Shares of Redis' `maxmemory` from which on runs hold, and below which they go on. */
 const memoryFull = 0.9;
 const memoryFree = 0.85;

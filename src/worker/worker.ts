@@ -31,6 +31,7 @@ import { createQuarantine } from './quarantine.ts';
 import { createRepair, tellInverted } from './repair.ts';
 import { createRows } from './rows.ts';
 import { createRunHolds } from './run-holds.ts';
+import { createRunMails } from './run-mails.ts';
 import { createRunPace } from './run-pace.ts';
 import { seldom } from './seldom.ts';
 import { startSweeper } from './sweep.ts';
@@ -123,6 +124,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       ? undefined
       : startFeeder({
           ...{ redis, keys, jobKey, pages, runs, log, holds },
+          mails: createRunMails({ redis, keys, pages, runs, lanes, log, stages: options.stages }),
           pace: createRunPace({ redis, keys, ...v2Rate, backendsOf: holds.backendsOf }),
         });
   const tellError = seldom<Error>(tellErrorMs, (err, more) => log.warn({ err, more }, 'queue connection'));
@@ -168,13 +170,17 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const ready = start();
   ready.catch((err) => log.error({ err }, 'the worker could not start'));
 
-  const lanesNow = () => Object.fromEntries(Object.entries(lanes).map(([name, lane]) => [name, lane.facts()]));
+  const rateOf = (name: string) => (name === 'v2' && options.v2Rate !== undefined ? { rate: options.v2Rate } : {});
+  const lanesNow = () =>
+    Object.fromEntries(Object.entries(lanes).map(([name, lane]) => [name, { ...lane.facts(), ...rateOf(name) }]));
   const [id, bornAt] = [randomUUID(), performance.now()];
   let isReady = false;
   ready.then(
     () => {
       isReady = true;
       beat.tell();
+      // For plans: how long an import would take.
+      if (feeder) for (const lane of Object.values(lanes)) void lane.cost.measure();
     },
     () => {},
   );

@@ -28,6 +28,7 @@ export async function startFuzzed() {
     bcryptCost: 4,
     tokens: { t: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
     orgs: ['acme', 'globex'],
+    silentOrgs: ['acme', 'globex'],
     users: [{ id: 'known', org: 'acme', userName: 'known', password: 'Old-password-1' }],
   });
   atEnd(sandbox.close);

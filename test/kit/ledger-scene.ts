@@ -40,6 +40,7 @@ export const sandbox = await startSandbox({
   bcryptCost: 4,
   tokens: { [v2Token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
   orgs: ['one', 'two'],
+  silentOrgs: ['one', 'two'],
 });
 const sql = await pgliteClient();
 const v1 = await createV1Postgres({ sql, bcryptCost: 4 });

@@ -91,6 +91,7 @@ export async function startPassferry(options: PassferryOptions = {}) {
     bcryptCost: 4,
     tokens: { [v2Token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
     orgs: ['acme', 'globex'],
+    silentOrgs: ['acme', 'globex'],
   });
   const v1 = await createV1Postgres({ sql: await pgliteClient(), bcryptCost: 4 });
   await v1.migrate();

@@ -30,6 +30,7 @@ export async function startProcessWorld({ bcryptCost = 4 } = {}) {
     bcryptCost: 4,
     tokens: { t: { userId: 'passferry', roles: { instance: ['IAM_OWNER'] } } },
     orgs: ['acme', 'globex'],
+    silentOrgs: ['acme', 'globex'],
   });
   const client = new pg.Client({ connectionString: postgres.url });
   await client.connect();

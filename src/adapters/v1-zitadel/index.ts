@@ -13,7 +13,7 @@ import { createCalls } from '../zitadel/call.ts';
 import { ourDetails } from '../zitadel/details.ts';
 import { epochMs, isMissing, noSuchUser } from '../zitadel/missing.ts';
 import { checkOptions, type ZitadelOptions } from '../zitadel/options.ts';
-import { createPolicies } from '../zitadel/policies.ts';
+import { createPolicies, mailsOnChange } from '../zitadel/policies.ts';
 import { prove } from '../zitadel/prove.ts';
 import { rehearse } from '../zitadel/rehearse.ts';
 import { readRoles } from '../zitadel/roles.ts';
@@ -42,6 +42,7 @@ export function createV1Zitadel(options: ZitadelOptions): V1Zitadel {
         () => readUser(call, change.org, change.user, signal),
         (org) => policies(org, signal),
       ),
+    mailsOnChange: (org, signal) => mailsOnChange(call, org, signal),
     ping: async (signal) => {
       await call(ManagementService.method.healthz, create(HealthzRequestSchema), signal);
     },

@@ -11,7 +11,7 @@ import { createCalls } from '../zitadel/call.ts';
 import { ourDetails } from '../zitadel/details.ts';
 import type { ZitadelOptions } from '../zitadel/options.ts';
 import { checkOptions } from '../zitadel/options.ts';
-import { createPolicies } from '../zitadel/policies.ts';
+import { createPolicies, mailsOnChange } from '../zitadel/policies.ts';
 import { prove } from '../zitadel/prove.ts';
 import { rehearse } from '../zitadel/rehearse.ts';
 import { readRoles } from '../zitadel/roles.ts';
@@ -48,6 +48,7 @@ export function createV2Zitadel(options: ZitadelOptions): V2Zitadel {
         () => readAnyUser(call, change.user, signal),
         (org) => policies(org, signal),
       ),
+    mailsOnChange: (org, signal) => mailsOnChange(call, org, signal),
     ping: (signal) => ping(call, signal),
     close: async () => close(),
   };

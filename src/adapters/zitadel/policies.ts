@@ -33,14 +33,12 @@ export function createPolicies(call: Call) {
 }
 
 async function readBoth(call: Call, org: string, signal: AbortSignal): Promise<OrgPolicies> {
-  const inOrg = { 'x-zitadel-orgid': org };
   const complexity = create(GetPasswordComplexitySettingsRequestSchema, {
     ctx: { resourceOwner: { case: 'orgId', value: org } },
   });
-  const notification = create(GetNotificationPolicyRequestSchema);
   const [settings, mails] = await Promise.all([
-    call(SettingsService.method.getPasswordComplexitySettings, complexity, signal, inOrg).catch(unreadable),
-    call(ManagementService.method.getNotificationPolicy, notification, signal, inOrg).catch(unreadable),
+    call(SettingsService.method.getPasswordComplexitySettings, complexity, signal, inOrg(org)).catch(unreadable),
+    mailsOnChange(call, org, signal),
   ]);
   const rules = settings?.settings;
   return {
@@ -51,9 +49,18 @@ async function readBoth(call: Call, org: string, signal: AbortSignal): Promise<O
       number: rules.requiresNumber,
       symbol: rules.requiresSymbol,
     },
-    mails: mails?.policy?.passwordChange,
+    mails,
   };
 }
+
+/** Asked anew each time: somebody may just have turned it off. Undefined: we may not read it. */
+export async function mailsOnChange(call: Call, org: string, signal: AbortSignal): Promise<boolean | undefined> {
+  const request = create(GetNotificationPolicyRequestSchema);
+  const read = await call(ManagementService.method.getNotificationPolicy, request, signal, inOrg(org)).catch(unreadable);
+  return read?.policy?.passwordChange;
+}
+
+const inOrg = (org: string) => ({ 'x-zitadel-orgid': org });
 
 /** A refusal of any kind: said in the end, never a reason to stop. */
 function unreadable(thrown: unknown): undefined {

@@ -21,6 +21,7 @@ const statusOf: Record<string, number> = {
   job_gone: 410,
   job_begun: 409,
   job_done: 409,
+  row_of_import: 409,
   run_ended: 409,
   run_not_over: 409,
   webhook_limit: 409,

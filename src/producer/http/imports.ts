@@ -14,7 +14,7 @@ import { about, begun } from './audit.ts';
 import { goneWith, type HttpDeps, header } from './deps.ts';
 import { parseLastEventId, type Streams } from './event-stream.ts';
 import { fileOf, importMediaTypes } from './imports/body.ts';
-import { parseImportQuery } from './imports/options.ts';
+import { parseImportQuery, readQuery } from './imports/options.ts';
 import { sendRejects } from './imports/rejects.ts';
 import { endId, etagOf, isKnown, isOver, runEvents, untilNews } from './imports/watch.ts';
 
@@ -150,14 +150,15 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
   });
 
   /** What a person does with a run: the verb after its id. */
-  const verbs: Record<string, (view: RunView) => Promise<unknown>> = {
+  const verbs: Record<string, (view: RunView, query: Fields) => Promise<unknown>> = {
     pause: ({ id }) => producer.runs.order(id, 'pause'),
-    resume: ({ id }) => producer.runs.order(id, 'resume'),
+    resume: ({ id }, query) =>
+      producer.runs.order(id, 'resume', readQuery(query).one('mails', ['allow']) ? { mails: 'allow' } : {}),
     cancel: ({ id }) => producer.runs.order(id, 'cancel'),
     retry: ({ id }) => producer.runs.retry(id),
   };
 
-  app.post<{ Params: { id: string } }>('/imports/:id', async (request, reply) => {
+  app.post<{ Params: { id: string }; Querystring: Fields }>('/imports/:id', async (request, reply) => {
     const caller = await callers.authenticate(request.headers.authorization);
     const [, id = '', verb = ''] = /^([^:]*):([a-z]+)$/.exec(request.params.id) ?? [];
     if (!Object.hasOwn(verbs, verb)) {
@@ -170,7 +171,7 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
     about(request, action, caller, view.org, { run: view.id });
     authorize(caller, view.org, 'import');
     await begun(request);
-    const done = await (verbs[verb] as (typeof verbs)[string])(view);
+    const done = await (verbs[verb] as (typeof verbs)[string])(view, request.query);
     if (verb === 'retry') about(request, action, caller, view.org, { count: (done as RetriedRun).reopened });
     request.log.info({ runId: view.id, org: view.org, by: caller.name, verb }, 'a person did something with an import');
     const after = await visible(caller, view.id);

@@ -18,7 +18,7 @@ type Fields = Record<string, unknown>;
 
 const known = [
   ...['mode', 'by', 'changeRequired', 'endSessions', 'recipient', 'dryRun', 'maxFailures', 'rate', 'concurrency'],
-  ...['notBefore', 'expiresIn'],
+  ...['notBefore', 'expiresIn', 'mails'],
 ];
 const longestSeconds = 30 * 86_400;
 
@@ -105,6 +105,7 @@ async function parseResetQuery(query: Fields): Promise<{ choices: ResetChoices; 
       ...defined({
         dryRun: asked.flag('dryRun') || undefined,
         maxFailures: asked.integer('maxFailures', 1, 1_000_000_000),
+        mails: asked.one('mails', ['allow']) as 'allow' | undefined,
         notBefore: asked.time('notBefore'),
         rate: asked.number('rate', 0.01, 100_000),
         concurrency: asked.integer('concurrency', 1, 10_000),

@@ -11,6 +11,7 @@ import { createStreams, defaultStreams } from './event-stream.ts';
 import { registerEvents } from './events.ts';
 import { registerEvidence } from './evidence.ts';
 import { registerHolds } from './holds.ts';
+import { registerImportPlan } from './import-plan.ts';
 import { registerImports } from './imports.ts';
 import { allowedOn, registerJobs } from './jobs.ts';
 import { registerResets } from './resets.ts';
@@ -81,6 +82,7 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   registerBatch(app, deps);
   registerEvents(app, deps, streams);
   registerImports(app, deps, streams);
+  registerImportPlan(app, deps);
   registerResets(app, deps);
   registerEvidence(app, deps);
   registerHolds(app, deps);
@@ -106,7 +108,7 @@ function isV1Path(url: string): boolean {
 }
 
 function isOwnPath(url: string): boolean {
-  return /^\/(jobs|jobs:retry|jobs\/[^/?]+(\/events)?|events|imports|imports\/[^/?]+(\/(rejects|handout|evidence|evidence:verify|events|rows\/[^/?]+))?|resets|holds|holds\/[^/?]+|status|why|audit|webhooks|webhooks\/[^/?]+(\/deliveries)?|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
+  return /^\/(jobs|jobs:retry|jobs\/[^/?]+(\/events)?|events|imports|imports:plan|imports\/[^/?]+(\/(rejects|handout|evidence|evidence:verify|events|rows\/[^/?]+))?|resets|holds|holds\/[^/?]+|status|why|audit|webhooks|webhooks\/[^/?]+(\/deliveries)?|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
     url,
   );
 }

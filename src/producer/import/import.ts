@@ -21,7 +21,15 @@ export interface ImportAsker {
 /** What is asked of an import, beside what its file is. Times are ms since the epoch. */
 export type ImportChoices = Pick<
   RunOptions,
-  'changeRequired' | 'overwriteNewer' | 'dryRun' | 'maxFailures' | 'proofShare' | 'notBefore' | 'rate' | 'concurrency'
+  | 'changeRequired'
+  | 'overwriteNewer'
+  | 'dryRun'
+  | 'maxFailures'
+  | 'mails'
+  | 'proofShare'
+  | 'notBefore'
+  | 'rate'
+  | 'concurrency'
 > & {
   duplicates?: 'last' | 'refuse';
   /** When the passwords were known to be these, for rows that do not say. */

@@ -6,6 +6,7 @@ import { evidencePaths } from './evidence.ts';
 import { headerComponents, parameterComponents } from './headers.ts';
 import { healthPaths } from './health.ts';
 import { holdPaths } from './holds.ts';
+import { importPlanPaths } from './import-plan.ts';
 import { importPaths } from './imports.ts';
 import { jobPaths } from './jobs.ts';
 import type { Paths } from './operation.ts';
@@ -50,6 +51,7 @@ export function openApiDocument() {
     eventPaths,
     batchPaths,
     importPaths,
+    importPlanPaths,
     resetPaths,
     evidencePaths,
     holdPaths,

@@ -45,6 +45,12 @@ export const importOptions: object[] = [
   ),
   flag('dryRun', 'Nothing is changed; the report tells what would be'),
   option('maxFailures', z.int().min(1), 'So many failed rows hold the import', 100),
+  option(
+    'mails',
+    z.enum(['allow']),
+    'The backend may mail users that their password was changed; else the import holds before such a row (`mails_not_allowed`)',
+    'allow',
+  ),
   option('proofShare', z.number().min(0).max(1), 'Share of rows whose login is proved', 0.01),
   option('rate', z.number().min(0.01), 'Rows a second, at most', 20),
   option('concurrency', z.int().min(1), 'Rows at work at once, at most', 4),

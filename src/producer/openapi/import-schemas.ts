@@ -33,6 +33,9 @@ export const run = name(
         .meta({ description: 'Why it holds' })
         .exactOptional(),
       advice: text.meta({ description: 'What ends that' }).exactOptional(),
+      mails: count
+        .meta({ description: 'Mails that the backend would send at most, as far as was looked; absent: none, or nobody looked' })
+        .exactOptional(),
       received: count.meta({ description: 'Rows read, those that were rejected too' }),
       rejected: count.meta({ description: 'Refused when they were read' }),
       accepted: count,

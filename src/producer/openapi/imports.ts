@@ -39,16 +39,26 @@ const rejectsText = (summary: string, value: string) => ({
   examples: { file: { summary, value } },
 });
 
-const verb = (id: string, summary: string, description: string, state: string): Record<string, object> => ({
+const verb = (
+  id: string,
+  summary: string,
+  description: string,
+  state: string,
+  parameters: object[] = [],
+): Record<string, object> => ({
   post: operation({
     id,
     tag,
     summary,
     description: `Needs \`import\`. ${description}`,
-    parameters: [oneRun],
+    parameters: [oneRun, ...parameters],
     answers: {
       200: jsonAnswer('The import as it is now', run, { [state]: { summary: 'Done', value: { ...running, state } } }),
-      ...errorAnswers('problem', [...seenErrors, 'AUTH-5mWD2', 'run_ended']),
+      ...errorAnswers('problem', [
+        ...seenErrors,
+        ...(['AUTH-5mWD2', 'run_ended'] as const),
+        ...(parameters.length > 0 ? (['field_type'] as const) : []),
+      ]),
     },
   }),
 });
@@ -126,8 +136,9 @@ export const importPaths: Paths = {
   '/imports/{id}:resume': verb(
     'resumeImport',
     'Go on',
-    'Also from a hold, whose reason is overruled: it does not hold for it again.',
+    'Also from a hold, whose reason is overruled: it does not hold for it again. Mails are asked about again, unless `mails` allows them.',
     'running',
+    [queryParameter('mails', z.enum(['allow']), 'The backend may mail users that their password was changed', 'allow')],
   ),
   '/imports/{id}:cancel': verb(
     'cancelImport',

@@ -34,6 +34,7 @@ const options = [
   ),
   flag('dryRun', 'Nothing is changed; the report tells what would be'),
   queryParameter('maxFailures', z.int().min(1), 'So many failed rows hold it', 100),
+  queryParameter('mails', z.enum(['allow']), 'The backend may mail users that their password was changed', 'allow'),
   queryParameter('rate', z.number().min(0.01), 'Rows a second, at most', 20),
   queryParameter('concurrency', z.int().min(1), 'Rows at work at once, at most', 4),
   queryParameter('notBefore', z.string(), 'RFC 3339: no row begins before', '2026-11-26T02:00:00Z'),

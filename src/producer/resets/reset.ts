@@ -11,7 +11,10 @@ import { makePassword } from './password.ts';
 import type { Recipient } from './recipient.ts';
 
 /** What is asked of a reset. */
-export type ResetChoices = Pick<RunOptions, 'dryRun' | 'maxFailures' | 'notBefore' | 'rate' | 'concurrency'> & {
+export type ResetChoices = Pick<
+  RunOptions,
+  'dryRun' | 'maxFailures' | 'mails' | 'notBefore' | 'rate' | 'concurrency'
+> & {
   mode: ResetMode;
   by: ResetKind;
   /** Of `random` and `generate`: the user must choose another one at the next login. */

@@ -24,7 +24,7 @@ const longestMs = 30 * dayMs;
 const known = [
   ...['format', 'encoding', 'delimiter', 'header', 'comments', 'map', 'keep', 'allowSuspicious', 'changeRequired'],
   ...['noChangeRequired', 'overwriteNewer', 'asOf', 'duplicates', 'dryRun', 'maxFailures', 'proofShare', 'rate'],
-  ...['concurrency', 'notBefore', 'expiresIn'],
+  ...['concurrency', 'notBefore', 'expiresIn', 'mails'],
 ];
 
 /**
@@ -55,6 +55,7 @@ export function parseImportQuery(query: Query, now = Date.now()): AskedImport {
       ...defined({
         dryRun: dryRun || undefined,
         maxFailures: asked.integer('maxFailures', 1, 1_000_000_000),
+        mails: asked.one('mails', ['allow']) as 'allow' | undefined,
         proofShare: asked.number('proofShare', 0, 1),
         notBefore,
         rate: asked.number('rate', 0.01, 100_000),
