@@ -87,6 +87,8 @@ describe('a run whose rows would have users mailed', () => {
     const random = await scene.run('globex', rows, { reset: { mode: 'random', by: 'id' } });
     expect(await scene.until(random, 'holding')).toMatchObject({ reason: 'mails_not_allowed', mails: 2 });
     await scene.producer.runs.order(random, 'cancel');
+    const link = await scene.run('globex', rows, { reset: { mode: 'link', by: 'id' } });
+    expect(await scene.until(link, 'completed')).not.toHaveProperty('mails');
   });
 
   it('is not asked about a backend that does not answer: it waits for that first', async () => {

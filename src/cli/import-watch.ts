@@ -10,13 +10,14 @@ const patience = 60_000;
 
 export const isOver = ({ state }: RunView) => state === 'completed' || state === 'cancelled';
 
-/** Polls until the import is over or the longest wait is; a producer that is away for a moment is waited for. */
+/** Polls until the import is over, `until` says so or the longest wait is; a producer that is away for a moment is waited for. */
 export async function watch(
   api: ApiClient,
   id: string,
-  { wait, quiet }: { wait?: number | undefined; quiet?: boolean | undefined },
+  options: { wait?: number | undefined; quiet?: boolean | undefined; until?: (view: RunView) => boolean },
   signal: AbortSignal,
 ): Promise<RunView> {
+  const { wait, quiet, until: enough = () => false } = options;
   const display = progressDisplay(quiet === true);
   const until = wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + wait;
   let lastAnswer = performance.now();
@@ -32,7 +33,7 @@ export async function watch(
       if (reply?.ok) {
         lastAnswer = now;
         display.show(reply.body);
-        if (isOver(reply.body) || now >= until) return reply.body;
+        if (isOver(reply.body) || enough(reply.body) || now >= until) return reply.body;
       } else if (reply && reply.status < 500 && reply.status !== 429) {
         const { reason, message } = problemOf(reply);
         const exit = reply.status === 404 ? exits.notInEffect : exits.pending;

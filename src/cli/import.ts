@@ -10,8 +10,10 @@ import { ask } from './ask.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
 import { connect, problemOf, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
+import { holdLines, waitsForPerson, watchOrAsk } from './import-hold.ts';
 import { type Look, lookAt, showLook } from './import-look.ts';
 import { type AskOptions, parseOptionsOf, queryOf, withAskOptions } from './import-options.ts';
+import { confirm, showPlan } from './import-plan.ts';
 import { isOver, watch } from './import-watch.ts';
 import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
 import { type Rejects, rejectsPath, type Source, stampOf, writeRejects } from './rejects.ts';
@@ -44,7 +46,7 @@ export function registerImport(program: Command): void {
     .option('--rejects <path>', 'where rows that are not in effect go; default: <file>.rejects.csv (or .ndjson, .json)')
     .option('--with-secrets', 'with their passwords, from the file that was sent')
     .option('--report <path>', 'write the report: .txt, .json or .html')
-    .option('--yes', 'do not ask')
+    .option('--yes', 'do not ask; without a terminal nothing is asked')
     .option('--json', 'print one JSON object')
     .option('--quiet', 'no progress');
   withConnection(command).action((file: string, options: ImportOptions) => finish(() => runImport(file, options)));
@@ -61,7 +63,9 @@ async function runImport(file: string, options: ImportOptions): Promise<number> 
   if (options.withSecrets && !source) throw cliError(exits.usage, '--with-secrets needs a file that can be read again');
   const api = connect(options);
   const look = source && (await firstLook(source.path, options));
-  if (source && !options.yes && process.stdin.isTTY && process.stderr.isTTY) await confirm(source.path, options.org);
+  const rows = options.quiet ? undefined : await showPlan(api, source?.path, options);
+  const asks = !options.yes && process.stdin.isTTY && process.stderr.isTTY;
+  if (source && asks) await confirm(source.path, options.org, rows);
 
   const again = `passferry import ${printable(file)} --key ${key}`;
   note(`key ${key}; the same command with --key ${key} goes on where it stopped`);
@@ -77,10 +81,10 @@ async function runImport(file: string, options: ImportOptions): Promise<number> 
       return exits.ok;
     }
     note(`import ${printable(id)}; watch it from elsewhere: passferry imports watch ${printable(id)}`);
-    const view = await watch(api, id, options, interrupted.signal);
+    const view = await watchOrAsk(api, id, options, interrupted.signal);
     if (isOver(view)) return await report(api, { view, key }, options, source);
     if (options.json) sayJson({ ...view, key });
-    else say(goesOn(view));
+    else for (const line of goesOn(view)) say(line);
     return exits.pending;
   } catch (thrown) {
     if (!interrupted.signal.aborted) throw thrown;
@@ -149,8 +153,12 @@ function tellAccepted(accepted: RunView, key: string, json: boolean): void {
   }
 }
 
-const goesOn = (view: RunView) =>
-  `import ${printable(view.id)} is accepted and goes on: ${grouped(view.finished)} of ${counted(view.received - view.rejected, 'row')}; watch it: passferry imports watch ${printable(view.id)}`;
+function goesOn(view: RunView): string[] {
+  const rows = `${grouped(view.finished)} of ${counted(view.received - view.rejected, 'row')}`;
+  const id = printable(view.id);
+  if (waitsForPerson(view)) return [`import ${id} HOLDS (${view.reason}): ${rows}`, ...holdLines(view)];
+  return [`import ${id} is accepted and goes on: ${rows}; watch it: passferry imports watch ${id}`];
+}
 
 async function describe(path: string): Promise<Source> {
   try {
@@ -184,12 +192,6 @@ async function firstLook(path: string, options: ImportOptions): Promise<Look> {
 function told({ message, reason, fields }: { message: string; reason: string; fields: { field: string }[] }): string {
   const places = fields.length > 0 ? `; look at: ${fields.map((each) => each.field).join(', ')}` : '';
   return `${message} (${reason})${places}`;
-}
-
-async function confirm(path: string, org: string | undefined): Promise<void> {
-  const where = org === undefined ? '' : ` in organization ${printable(org)}`;
-  const answer = await ask(`Set the passwords of all users in ${printable(path)}${where}? [y/N] `);
-  if (!/^y(es)?$/i.test(answer.trim())) throw cliError(exits.canceled, 'cancelled; nothing was sent');
 }
 
 const mediaTypes: Record<ImportFormat, string> = {

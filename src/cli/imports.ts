@@ -7,6 +7,8 @@ import { type ApiClient, type ConnectionOptions, connect, problemOf, type Reply,
 import { addEvidence } from './evidence.ts';
 import { cliError, exitOf, exits, finish } from './exit.ts';
 import { exitOfRun } from './import.ts';
+import { holdLines } from './import-hold.ts';
+import { mailsOption } from './import-options.ts';
 import { isOver, watch } from './import-watch.ts';
 import { counted, duration, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
 import { standingOf } from './progress.ts';
@@ -22,6 +24,7 @@ interface Options extends ConnectionOptions {
   row?: string;
   rejects?: string;
   file?: string;
+  mails?: 'allow';
   withSecrets?: boolean;
 }
 
@@ -54,7 +57,7 @@ export function registerImports(program: Command): void {
     watchIt,
   );
   act(of('pause', 'let no further row begin; what has begun goes on to its end'), tell('pause'));
-  act(of('resume', 'go on, also from a hold: its reason is overruled'), tell('resume'));
+  act(of('resume', 'go on, also from a hold: its reason is overruled').addOption(mailsOption()), tell('resume'));
   act(of('cancel', 'end it: rows that have not begun are given up, their passwords destroyed'), tell('cancel'));
   act(of('retry', 'open the failed and expired rows of an import that is over again'), tell('retry'));
   act(
@@ -120,7 +123,8 @@ async function show(api: ApiClient, id: string, options: Options): Promise<numbe
   if (options.json) sayJson(view);
   else {
     for (const line of describe(view)) say(line);
-    if (view.advice !== undefined) say(`    ${printable(view.advice)}`);
+    for (const line of [...(view.advice === undefined ? [] : [printable(view.advice)]), ...holdLines(view)])
+      say(`    ${line}`);
     if (isOver(view) && notInEffect(view) > 0) {
       say(`    ${counted(notInEffect(view), 'row')} NOT in effect: passferry imports rejects ${printable(view.id)}`);
     }
@@ -161,7 +165,10 @@ const said: Record<string, string> = {
 function tell(verb: 'pause' | 'resume' | 'cancel' | 'retry') {
   return async (api: ApiClient, id: string, options: Options): Promise<number> => {
     const view = told(
-      await api.request<RunView & { reopened?: number; destroyed?: number }>('POST', `${pathOf(id)}:${verb}`),
+      await api.request<RunView & { reopened?: number; destroyed?: number }>(
+        'POST',
+        `${pathOf(id)}:${verb}${options.mails ? '?mails=allow' : ''}`,
+      ),
     );
     if (options.json) sayJson(view);
     else {

@@ -17,7 +17,10 @@ const plan = name(
       coreHours: z.number().nullable().meta({ description: 'Of one core, for its hashes' }),
       seconds: count.nullable().meta({ description: 'With the other imports that run now' }),
       endsAt: time.nullable(),
-      mails: z.literal(0).nullable().meta({ description: '0: the backend sends none; null: asked before the first row' }),
+      mails: z
+        .literal(0)
+        .nullable()
+        .meta({ description: '0: the backend sends none; null: asked before the first row' }),
       reason: text.meta({ description: 'Why it would not begin now: a name of `advice`' }).exactOptional(),
     } satisfies Fields<ImportPlan>)
     .meta({ description: 'Null: nobody can know now' }),
