@@ -4,9 +4,6 @@ import type { Result } from './job.ts';
 import { acceptedKeys, type JobKey } from './signature.ts';
 import { zitadelIds } from './zitadel-ids.ts';
 
-/** How a row of a run ended: its result, or its reason. */
-export type RowEnd = { result: Result } | { code: Code; reason: string; message: string };
-
 /** Bytes of one row's end in its page: a number (2), and the beginning of its HMAC (6). Zeros: it has not ended. */
 export const rowBytes = 8;
 

@@ -52,7 +52,6 @@ export const rowCounts = [
   'canceled',
   'linkSent',
 ] as const;
-export type RowCount = (typeof rowCounts)[number];
 
 /** What becomes of the users of a reset: a link from the backend, an unknown password, or one that is handed out. */
 export const resetModes = ['link', 'random', 'generate'] as const;

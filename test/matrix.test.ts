@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, test } from 'vitest';
@@ -24,6 +24,8 @@ import { waitFor } from './kit/wait.ts';
 const orgs: Record<Relation, string> = { own: 'acme', other: 'globex', ungranted: 'initech', unknown: 'nowhere' };
 const tokenOf = (asker: Asker | 'owner') => `pf_matrix-${asker}`;
 const json = { 'content-type': 'application/json' };
+const { publicKey } = generateKeyPairSync('x25519');
+const recipient = Buffer.from(JSON.stringify(publicKey.export({ format: 'jwk' }))).toString('base64url');
 
 const endpoints = Object.entries(openApiDocument().paths).flatMap(([path, operations]) =>
   Object.entries(operations).map(([method, operation]) => ({
@@ -77,8 +79,11 @@ describe('what is not granted looks like what does not exist', () => {
       .body.id;
     const isDone = async () => (await send('GET', `/imports/${run}`, undefined)).body.state === 'completed';
     await waitFor(isDone, { what: 'the import is completed' });
+    const generating = await send('POST', `/resets?mode=generate&recipient=${recipient}`, `userId\n${user}\n`, csv);
+    expect(generating.status, generating.text).toBe(202);
     const job = set.headers.get('passferry-job') ?? '';
-    return { org, user, job, run, webhook: await newWebhook(org), newWebhook: () => newWebhook(org) };
+    const webhook = await newWebhook(org);
+    return { org, user, job, run, generating: generating.body.id, webhook, newWebhook: () => newWebhook(org) };
   }
 
   beforeAll(async () => {
@@ -107,7 +112,8 @@ describe('what is not granted looks like what does not exist', () => {
       ungranted: await thingsIn(ungranted),
       unknown: {
         ...{ org: orgs.unknown, user: randomUUID(), job: `j0-${randomBytes(16).toString('hex')}` },
-        ...{ run: 'r0-0123456789abcdefghjkmnpqrs', webhook: makeWebhookId(), newWebhook: async () => makeWebhookId() },
+        ...{ run: 'r0-0123456789abcdefghjkmnpqrs', generating: 'r0-0123456789abcdefghjkmnpqrs' },
+        ...{ webhook: makeWebhookId(), newWebhook: async () => makeWebhookId() },
       },
     };
   }, 60_000);

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -14,7 +14,7 @@ import { findBrowser, visit } from './kit/browser.ts';
 import { newPassword } from './kit/conformance.ts';
 import { atEnd } from './kit/files.ts';
 import { type Document, openApi } from './kit/openapi.ts';
-import { type Passferry, type RequestOptions, startPassferry } from './kit/passferry.ts';
+import { type Answer, type Passferry, type RequestOptions, startPassferry } from './kit/passferry.ts';
 import { waitFor } from './kit/wait.ts';
 
 const document: Document = JSON.parse(JSON.stringify(openApiDocument()));
@@ -40,12 +40,29 @@ describe('real answers', () => {
 
   /** Sends, and compares status, headers and body with the document. */
   async function ask(status: number, method: string, address: string, body?: unknown, more: RequestOptions = {}) {
-    const answer = await pf.send(method, address, body, more);
+    return checked(status, method, address, await pf.send(method, address, body, more));
+  }
+
+  function checked(status: number, method: string, address: string, answer: Answer): Answer {
     expect(api.differences(method, address, answer), `${method} ${address}\n${answer.text}`).toEqual([]);
     expect(answer.status, answer.text).toBe(status);
     const { id = '' } = api.operationOf(method, address) ?? {};
     seen.set(id, (seen.get(id) ?? new Set()).add(status));
     return answer;
+  }
+
+  /** Follows until an event of that type has come. */
+  async function follow(address: string, type: string, act: () => Promise<unknown>): Promise<Answer> {
+    const { status, headers, body } = await fetch(`${pf.url}${address}`, {
+      headers: { authorization: `Bearer ${pf.token}` },
+    });
+    await act();
+    let text = '';
+    for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      text += part;
+      if (text.includes(`event: ${type}\n`) && text.endsWith('\n\n')) break;
+    }
+    return checked(200, 'GET', address, { status, headers, body: undefined, text });
   }
 
   const holds = () => createHolds(redis, keys, readJobKey(pf.keysDir));
@@ -174,6 +191,91 @@ describe('real answers', () => {
     const standing = (await ask(202, 'POST', later, 'userId,password\nnobody,Aa1-password\n', csv)).body.id;
     for (const verb of ['pause', 'resume', 'cancel']) await ask(200, 'POST', `/imports/${standing}:${verb}`);
     await ask(404, 'GET', '/imports/r0-0123456789abcdefghjkmnpqrs/rejects');
+  });
+
+  it('of plans and evidence of imports are as the document says', async () => {
+    await ask(200, 'GET', '/imports:plan');
+    await ask(200, 'GET', '/imports:plan?rows=200000&rate=5');
+    await ask(400, 'GET', '/imports:plan?rows=x');
+    await ask(403, 'GET', '/imports:plan', undefined, { as: 'reader' });
+    await ask(404, 'GET', '/imports:plan', undefined, { headers: { 'x-zitadel-orgid': 'nobody' } });
+    const csv = { headers: { 'content-type': 'text/csv' } };
+    const file = `userId,password\n${await person()},${newPassword()}\n`;
+    const { id } = (await ask(202, 'POST', '/imports?asOf=now', file, csv)).body;
+    await ask(200, 'GET', `/imports/${id}/evidence`);
+    await ask(200, 'GET', `/imports/${id}`, undefined, { headers: { prefer: 'wait=20' } });
+    const { body: evidence } = await ask(200, 'GET', `/imports/${id}/evidence`);
+    expect(evidence.final).toBe(true);
+    const verify = `/imports/${id}/evidence:verify`;
+    const genuine = await ask(200, 'POST', verify, evidence, { headers: json });
+    const altered = await ask(200, 'POST', verify, { ...evidence, caller: 'other' }, { headers: json });
+    expect([genuine.body.verdict, altered.body.verdict]).toEqual(['genuine', 'altered']);
+    await ask(400, 'POST', verify, '{', { headers: json });
+    await ask(413, 'POST', verify, { more: 'x'.repeat(70_000) }, { headers: json });
+    await ask(415, 'POST', verify, 'x', { headers: { 'content-type': 'text/plain' } });
+    await ask(404, 'GET', '/imports/r0-0123456789abcdefghjkmnpqrs/evidence');
+    await ask(401, 'GET', `/imports/${id}/evidence`, undefined, { as: null });
+  });
+
+  it('of resets are as the document says', async () => {
+    const csv = { headers: { 'content-type': 'text/csv' } };
+    const { publicKey } = generateKeyPairSync('x25519');
+    const recipient = Buffer.from(JSON.stringify(publicKey.export({ format: 'jwk' }))).toString('base64url');
+    const generate = `/resets?mode=generate&recipient=${recipient}`;
+    const { id } = (await ask(202, 'POST', generate, `userId\n${await person()}\n`, csv)).body;
+    await ask(200, 'GET', `/imports/${id}`, undefined, { headers: { prefer: 'wait=20' } });
+    expect((await ask(200, 'GET', `/imports/${id}/handout`)).text.trim().split('\n')).toHaveLength(1);
+    await ask(403, 'GET', `/imports/${id}/handout`, undefined, { as: 'reader' });
+    await ask(404, 'GET', '/imports/r0-0123456789abcdefghjkmnpqrs/handout');
+    const random = (await ask(202, 'POST', '/resets?mode=random', `userId\n${await person()}\n`, csv)).body.id;
+    await ask(404, 'GET', `/imports/${random}/handout`);
+    await ask(400, 'POST', '/resets?mode=random', 'email\na@example.com\n', csv);
+    await ask(400, 'POST', '/resets', 'userId\n1\n', csv);
+    await ask(403, 'POST', '/resets?mode=random', 'userId\n1\n', { ...csv, as: 'reader' });
+    await ask(415, 'POST', '/resets?mode=random', 'x', { headers: { 'content-type': 'text/html' } });
+    await ask(501, 'POST', '/resets?mode=link', 'userId\n1\n', csv);
+  });
+
+  it('of events are as the document says', async () => {
+    const csv = { headers: { 'content-type': 'text/csv' } };
+    const user = await person();
+    const { text } = await follow('/events', 'run.completed', async () => {
+      await ask(200, 'POST', short(user), { password: newPassword() });
+      await ask(202, 'POST', '/imports?asOf=now', `userId,password\n${user},${newPassword()}\n`, csv);
+    });
+    expect(text).toContain('event: job.completed\n');
+    await ask(400, 'GET', '/events?types=x');
+    await ask(400, 'GET', '/events', undefined, { headers: { 'last-event-id': 'x' } });
+    await ask(401, 'GET', '/events', undefined, { as: null });
+    await ask(404, 'GET', '/events', undefined, { headers: { 'x-zitadel-orgid': 'nobody' } });
+
+    for (const of of [user, randomUUID()]) {
+      const { id } = (await ask(202, 'POST', short(of), { password: newPassword() }, later)).body;
+      const end = await ask(200, 'GET', `/jobs/${id}/events`);
+      const known = /^id: (\S+)$/m.exec(end.text)?.[1] ?? '';
+      await ask(204, 'GET', `/jobs/${id}/events`, undefined, { headers: { 'last-event-id': known } });
+    }
+    await ask(404, 'GET', '/jobs/j0-00000000000000000000000000000000/events');
+  });
+
+  it('of status, users and the audit are as the document says', async () => {
+    const user = await person();
+    await ask(200, 'POST', short(user), { password: newPassword() });
+    await ask(200, 'GET', '/status');
+    const everything = (await ask(200, 'GET', '/status', undefined, asOperator)).body;
+    expect(everything.installation.workers).toHaveLength(1);
+    await ask(400, 'GET', '/status?org=a&org=b');
+    await ask(404, 'GET', '/status?org=nobody');
+    expect((await ask(200, 'GET', `/why?user=${user}`)).body.known).toBe(true);
+    await ask(200, 'GET', '/why?user=never');
+    await ask(400, 'GET', '/why');
+    await ask(404, 'GET', '/why?user=1&org=nobody');
+    const admin = { as: 'admin' } as const;
+    expect((await ask(200, 'GET', '/audit?limit=3', undefined, admin)).body.records).toHaveLength(3);
+    await ask(200, 'GET', '/audit', undefined, { ...admin, headers: { accept: 'application/x-ndjson' } });
+    await ask(200, 'GET', '/audit?org=*', undefined, asOperator);
+    await ask(400, 'GET', '/audit?since=x', undefined, admin);
+    await ask(403, 'GET', '/audit');
   });
 
   it('of holds are as the document says', async () => {

@@ -211,6 +211,9 @@ describe('a reset to passwords that are handed out', () => {
     const pair = generateKeyPairSync('x25519');
     const run = await reset(`mode=generate&recipient=${recipientOf(pair.publicKey)}`, `userId\n${await user()}\n`);
     expect((await world.get(`/imports/${run.id}/handout`, { as: 'reader' })).body.reason).toBe('run_unknown');
+    const readable = await ask(`mode=generate&recipient=${recipientOf(pair.publicKey)}`, 'userId\nx\n', {}, 'acme');
+    const refused = await world.get(`/imports/${readable.body.id}/handout`, { as: 'reader' });
+    expect([refused.status, refused.body.reason]).toEqual([403, 'AUTH-5mWD2']);
   });
 
   test.each([

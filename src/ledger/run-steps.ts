@@ -31,8 +31,3 @@ local function run_failures(run, now)
   redis.call('HSET', run, 'state', 'holding', 'reason', 'too_many_failures', 'heldAt', text(now))
 end
 `;
-
-/** States in which no row begins; what has begun goes on to its end. */
-export const standing: readonly string[] = ['pausing', 'paused', 'holding'];
-/** States in which a row that has not begun never will. */
-export const ending: readonly string[] = ['cancelling', 'cancelled', 'completed'];

@@ -6,10 +6,10 @@
  */
 
 /** BullMQ's lowest priority. So far out all stand in one line, until the queue has been empty once. */
-export const lastTurn = 2 ** 21 - 1;
+const lastTurn = 2 ** 21 - 1;
 
 /** Rows of one organization in a round: BullMQ's priorities must last for files with millions of rows. */
-export const rowsPerTurn = 16;
+const rowsPerTurn = 16;
 
 /** For scripts, after the prelude. `line` is BullMQ's set of waiting jobs with a priority. */
 export const turns = `

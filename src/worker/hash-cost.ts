@@ -3,8 +3,6 @@ import type { Backend } from '../adapters/port.ts';
 /** Timed so often: the shortest time is what one takes when nobody disturbs it. */
 const timings = 3;
 
-export type HashCost = ReturnType<typeof createHashCost>;
-
 /** What a change costs this machine, ms of one core: timed once, when it is first asked for. */
 export function createHashCost(backend: Backend) {
   let timing: Promise<number | undefined> | undefined;

@@ -22,6 +22,8 @@ export interface Things {
   /** A job that has its end. */
   job: string;
   run: string;
+  /** A run that generates passwords for a recipient. */
+  generating: string;
   webhook: string;
   /** Another webhook, which may be removed. */
   newWebhook(): Promise<string>;
@@ -135,6 +137,24 @@ export const table: Record<string, Row> = {
   'GET /imports/{id}/rejects': {
     ask: ({ run }) => ({ path: `/imports/${run}/rejects` }),
     ...{ may: ['import', 'read', 'admin'], granted: 200, lacking: 404 },
+  },
+  'GET /imports:plan': ofOrg('/imports:plan?rows=1', ['import', 'admin']),
+  'GET /imports/{id}/evidence': ofRun('/evidence', { granted: 200, may: ['import', 'read', 'admin'] }),
+  'POST /imports/{id}/evidence:verify': {
+    ask: ({ run }) => ({ path: `/imports/${run}/evidence:verify`, body: {}, headers: json }),
+    ...{ may: ['import', 'read', 'admin'], granted: 200, lacking: 404 },
+  },
+  'POST /resets': {
+    ask: (things) => ({
+      path: '/resets?mode=random',
+      body: `userId\n${things.user}\n`,
+      headers: { 'content-type': 'text/csv', ...inOrg(things) },
+    }),
+    ...{ may: ['import', 'admin'], granted: 202 },
+  },
+  'GET /imports/{id}/handout': {
+    ask: ({ generating }) => ({ path: `/imports/${generating}/handout` }),
+    ...{ may: ['import', 'admin'], granted: 200, lacking: 404, sees: ['read'] },
   },
   'GET /holds': ofAll({ path: '/holds' }),
   'PUT /holds/{backend}': ofAll({ path: '/holds/v2', body: reason, headers: json }),

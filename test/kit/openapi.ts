@@ -52,13 +52,15 @@ export function openApi(document: Document) {
       if (text === '' && !answer.content) return differences;
       const mediaType = headers.get('content-type')?.split(';')[0] ?? '';
       if (!answer.content?.[mediaType]) return [...differences, `${found.id} ${status} does not say ${mediaType}`];
-      const values = mediaType.endsWith('ndjson')
-        ? text
-            .split('\n')
-            .filter((line) => line !== '')
-            .map((line) => JSON.parse(line))
-        : [mediaType.endsWith('json') ? JSON.parse(text) : text];
       const schema = [...place, 'content', mediaType, 'schema'];
+      const lines = text.split('\n');
+      let values: unknown[] = [text];
+      if (mediaType.endsWith('ndjson')) values = lines.filter((line) => line !== '').map((line) => JSON.parse(line));
+      else if (mediaType.endsWith('json')) values = [JSON.parse(text)];
+      else if (mediaType === 'text/event-stream') {
+        values = lines.filter((line) => line.startsWith('data: ')).map((line) => JSON.parse(line.slice(6)));
+        schema.push('contentSchema');
+      }
       return [
         ...differences,
         ...values.flatMap((value) => wrong(schema, value).map((each) => `${found.id} ${status}${each}`)),

@@ -47,6 +47,8 @@ export interface PassferryOptions {
   settleMs?: number;
   /** More arguments of redis-server. */
   redisExtra?: string[];
+  /** v2 mails users whose password was changed, as ZITADEL does by default. Default: it does not. */
+  mails?: true;
   /** More environment of the producer. */
   serveEnv?: Record<string, string>;
   /** … and of the worker. */
@@ -91,7 +93,7 @@ export async function startPassferry(options: PassferryOptions = {}) {
     bcryptCost: 4,
     tokens: { [v2Token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
     orgs: ['acme', 'globex'],
-    silentOrgs: ['acme', 'globex'],
+    ...(!options.mails && { silentOrgs: ['acme', 'globex'] }),
   });
   const v1 = await createV1Postgres({ sql: await pgliteClient(), bcryptCost: 4 });
   await v1.migrate();

@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { PassferryError } from '../../errors.ts';
-import { isRunId, makeIdempotencyKey } from '../../ids.ts';
+import { makeIdempotencyKey } from '../../ids.ts';
 import type { AuditAction } from '../../ledger/audit-record.ts';
 import type { RetriedRun } from '../../ledger/run-retry.ts';
 import type { RunView } from '../../run.ts';
-import { authorize, type Caller, isGranted, ownActingOrg, type Permission } from '../callers.ts';
+import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { importRows } from '../import/import.ts';
 import { parsePrefer } from '../prefer.ts';
 import type { RowView } from '../runs.ts';
@@ -17,6 +17,7 @@ import { fileOf, importMediaTypes } from './imports/body.ts';
 import { parseImportQuery, readQuery } from './imports/options.ts';
 import { sendRejects } from './imports/rejects.ts';
 import { endId, etagOf, isKnown, isOver, runEvents, untilNews } from './imports/watch.ts';
+import { createVisibleRun, seesRuns } from './visible-run.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -29,6 +30,7 @@ const mostListed = 200;
  */
 export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: Streams): void {
   const { producer, callers } = deps;
+  const visible = createVisibleRun(deps);
 
   app.register(async (scope) => {
     scope.removeContentTypeParser('application/json');
@@ -68,13 +70,6 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
         .send(Object.keys(warnings).length > 0 ? { ...view, warnings } : view);
     });
   });
-
-  /** Error: `run_unknown`, whether or not there is one. */
-  async function visible(caller: Caller, id: string): Promise<RunView> {
-    const view = isRunId(id) ? await producer.runs.view(id) : undefined;
-    if (!view || !sees(caller, view.org)) throw new PassferryError('run_unknown');
-    return view;
-  }
 
   /** Asks again what was asked when a stream was opened. An issuer that cannot be asked takes nothing away. */
   async function stillSees(request: FastifyRequest, id: string): Promise<boolean> {
@@ -179,11 +174,8 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
   });
 }
 
-const seeing: readonly Permission[] = ['import', 'read'];
-const sees = (caller: Caller, org: string) => seeing.some((each) => isGranted(caller, org, each));
-
 /** A run may have rows of several organizations; each is told to those it is granted to (P5). */
-const seesRow = (caller: Caller, { org }: RowView) => org === undefined || sees(caller, org);
+const seesRow = (caller: Caller, { org }: RowView) => org === undefined || seesRuns(caller, org);
 
 async function* ofGranted(rows: AsyncIterable<RowView>, caller: Caller): AsyncGenerator<RowView> {
   for await (const row of rows) if (seesRow(caller, row)) yield row;

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { PassferryError, type Reason } from '../../errors.ts';
-import { isRunId, makeIdempotencyKey } from '../../ids.ts';
+import { makeIdempotencyKey } from '../../ids.ts';
 import { type ResetKind, type ResetMode, resetKinds, resetModes } from '../../run.ts';
 import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { importExpiryMs } from '../import/import.ts';
@@ -13,6 +13,7 @@ import { about, begun } from './audit.ts';
 import { type HttpDeps, header } from './deps.ts';
 import { fileOf, importMediaTypes } from './imports/body.ts';
 import { defined, readQuery } from './imports/options.ts';
+import { createVisibleRun } from './visible-run.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -28,6 +29,7 @@ const longestSeconds = 30 * 86_400;
  */
 export function registerResets(app: FastifyInstance, deps: HttpDeps): void {
   const { producer, callers } = deps;
+  const visible = createVisibleRun(deps);
 
   app.register(async (scope) => {
     scope.removeContentTypeParser('application/json');
@@ -66,10 +68,9 @@ export function registerResets(app: FastifyInstance, deps: HttpDeps): void {
 
   app.get<{ Params: { id: string } }>('/imports/:id/handout', async (request, reply) => {
     const caller = await callers.authenticate(request.headers.authorization);
-    const { id } = request.params;
-    const view = isRunId(id) ? await producer.runs.view(id) : undefined;
+    const view = await visible(caller, request.params.id);
     // To read is not enough: it is for whoever may set passwords of many.
-    if (!view || !isGranted(caller, view.org, 'import')) throw new PassferryError('run_unknown');
+    authorize(caller, view.org, 'import');
     return reply.type('application/x-ndjson').send(Readable.from(ofGranted(producer.handout(view), caller)));
   });
 }

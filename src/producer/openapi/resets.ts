@@ -138,7 +138,11 @@ export const resetPaths: Paths = {
             },
           },
         },
-        ...errorAnswers('problem', [...tokenErrors, 'run_unknown', 'handout_unknown', ...infrastructureErrors]),
+        ...errorAnswers('problem', [
+          ...tokenErrors,
+          ...(['run_unknown', 'AUTH-5mWD2', 'handout_unknown'] as const),
+          ...infrastructureErrors,
+        ]),
       },
     }),
   },

@@ -1,0 +1,18 @@
+import { PassferryError } from '../../errors.ts';
+import { isRunId } from '../../ids.ts';
+import type { RunView } from '../../run.ts';
+import { type Caller, isGranted } from '../callers.ts';
+import type { HttpDeps } from './deps.ts';
+
+/** Whether runs of the organization, and rows that are in it, are told to the caller: `import` or `read`. */
+export const seesRuns = (caller: Caller, org: string): boolean =>
+  isGranted(caller, org, 'import') || isGranted(caller, org, 'read');
+
+/** Looks for a run. Error: `run_unknown`, the same whether there is none or it is not the caller's to see (P5). */
+export function createVisibleRun({ producer }: Pick<HttpDeps, 'producer'>) {
+  return async (caller: Caller, id: string): Promise<RunView> => {
+    const view = isRunId(id) ? await producer.runs.view(id) : undefined;
+    if (!view || !seesRuns(caller, view.org)) throw new PassferryError('run_unknown');
+    return view;
+  };
+}
