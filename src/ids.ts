@@ -79,6 +79,11 @@ export function isRunId(text: string): boolean {
   return /^r0-[0-9a-z]{26}$/.test(text);
 }
 
+/** The run of a row's job; undefined for any other id. */
+export function runOf(jobId: string): string | undefined {
+  return /^(r0-[0-9a-z]{26})-\d{1,9}$/.exec(jobId)?.[1];
+}
+
 export function isRowJobId(text: string): boolean {
   return /^r0-[0-9a-z]{26}-\d{1,9}$/.test(text);
 }

@@ -134,6 +134,8 @@ export interface RunView {
   /** Rows read so far: those that were accepted and those that were refused. */
   received: number;
   rejected: number;
+  /** Rows that name a user whom the file had named before: of each user the last row wins. Known when the file has been read. */
+  repeated?: number;
   accepted: number;
   finished: number;
   /** Rows that have begun and not ended. */

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { newPassword } from './kit/conformance.ts';
 import type { Answer, CallerName, Passferry } from './kit/passferry.ts';
@@ -290,6 +292,16 @@ describe('imports', () => {
     expect(await pf.post('/imports?asOf=now', 'userId,password\na,b\n', { as: null, headers })).toMatchObject({
       status: 401,
     });
+  });
+
+  it.each(['/imports?asOf=now', '/resets?mode=random'])('refuses plain text for %s before its end', async (path) => {
+    const headers = { authorization: `Bearer ${pf.token}`, 'content-type': 'text/plain' };
+    const endless = request(`${pf.url}${path}`, { method: 'POST', headers });
+    endless.on('error', () => {});
+    endless.write('userId,password\n');
+    const [answer] = await once(endless, 'response');
+    endless.destroy();
+    expect(answer.statusCode).toBe(415);
   });
 
   it('shows a run of another organization as an unknown one', async () => {

@@ -22,7 +22,7 @@ const layerPatterns: [Layer, RegExp][] = [
   ['vocabulary', /^(errors|secret|job|keys|ids|event|run)\.ts$/],
   [
     'tools',
-    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|credential|ledger\/[\w-]+)\.ts$/,
+    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|credential|hashes\/[\w-]+|ledger\/[\w-]+)\.ts$/,
   ],
   ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
   ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'client', 'cli'] as const).map(
@@ -53,7 +53,8 @@ const confined: { name: RegExp; only: RegExp; values?: true }[] = [
     only: /^(producer\/(producer|events)|worker\/(worker|quarantine|failed|deliver|feed|rows|job-run))\.ts$/,
   },
   { name: /^ioredis$/, only: /^redis\.ts$/, values: true },
-  { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox)\// },
+  { name: /^@node-rs\/bcrypt$/, only: /^(adapters\/v1-postgres|sandbox|hashes)\// },
+  { name: /^hash-wasm$/, only: /^hashes\// },
   { name: /^@zitadel\/proto(\/|$)/, only: /^(adapters|sandbox|producer\/rpc)\// },
   { name: /^pino$/, only: /^log\.ts$/ },
   { name: /^openid-client$/, only: /^producer\/oidc\// },

@@ -23,7 +23,7 @@ interface Counted {
 }
 
 /** Reads a file as the server will. Undefined: it cannot be read to its end; the server says so. */
-export async function countRows(path: string, parse: ParseOptions, changeRequired: boolean) {
+async function countRows(path: string, parse: ParseOptions, changeRequired: boolean) {
   const found: Counted = { rows: 0, bad: 0, forced: 0, how: 'exact' };
   let [byte, packed] = [0, false];
   const onDetected: NonNullable<ParseOptions['onDetected']> = ({ compression }) => {

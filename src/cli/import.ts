@@ -58,7 +58,9 @@ async function runImport(file: string, options: ImportOptions): Promise<number> 
   if (options.report !== undefined && !/\.(txt|json|html)$/.test(options.report)) {
     throw cliError(exits.usage, 'the report is written by its name: .txt, .json or .html');
   }
-  const key = options.key === undefined ? `import-${randomUUID()}` : parseIdempotencyKey(options.key);
+  const given = options.key === undefined ? `import-${randomUUID()}` : parseIdempotencyKey(options.key);
+  // The real run that follows is another one, under the key as it stands.
+  const key = options.dryRun ? `${given}.dry-run` : given;
   const source = file === '-' ? undefined : await describe(file);
   if (options.withSecrets && !source) throw cliError(exits.usage, '--with-secrets needs a file that can be read again');
   const api = connect(options);

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { frames } from '../producer/import/lines.ts';
@@ -33,7 +34,11 @@ export async function stampOf(path: string): Promise<string> {
 export function rejectsPath(view: RunView, source: Source | undefined): string {
   const { extension } = rejectsFile(optionsOf(view));
   const base = source?.path ?? `./import-${view.id.replace(/[^\w-]/g, '_')}`;
-  return `${base}.rejects.${extension}`;
+  // What somebody has corrected is not written over.
+  for (let n = 1; ; n++) {
+    const path = `${base}.rejects${n === 1 ? '' : `-${n}`}.${extension}`;
+    if (!existsSync(path)) return path;
+  }
 }
 
 const optionsOf = (view: RunView): RunOptions =>

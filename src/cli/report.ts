@@ -8,7 +8,7 @@ const explained = {
   expired: 'did not finish in time',
   canceled: 'were cancelled',
   superseded: 'gave way to a newer change',
-  stale: "gave way to the user's own later change",
+  stale: 'gave way to a later change than the time they are of',
 } as const;
 const kinds = Object.keys(explained) as (keyof typeof explained)[];
 
@@ -66,6 +66,7 @@ export function reportLines(report: Report): string[] {
     const n = view[kind] ?? 0;
     if (n > 0) lines.push(`${grouped(n)} ${kind}: ${explained[kind]}`);
   }
+  if (view.repeated) lines.push(`${counted(view.repeated, 'row')} named a user again: of each user the last row wins`);
   for (const [reason, { rows, advice }] of byNumber(rejects)) {
     lines.push(`  ${grouped(rows)} × ${printable(reason)}${advice === undefined ? '' : `: ${printable(advice)}`}`);
   }

@@ -79,7 +79,15 @@ export function queryOf(options: ImportOptions): URLSearchParams {
     ...(asOf !== undefined && { asOf: asOf === 'now' ? asOf : timeOf(asOf, 'asOf') }),
     ...(notBefore && { notBefore: timeOf(notBefore, 'notBefore') }),
   });
-  for (const name of ['duplicates', 'maxFailures', 'mails', 'proofShare', 'rate', 'concurrency', 'expiresIn'] as const) {
+  for (const name of [
+    'duplicates',
+    'maxFailures',
+    'mails',
+    'proofShare',
+    'rate',
+    'concurrency',
+    'expiresIn',
+  ] as const) {
     if (options[name] !== undefined) query.set(name, String(options[name]));
   }
   for (const [ours, theirs] of Object.entries(map)) query.append('map', `${ours}:${theirs}`);

@@ -252,6 +252,8 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         changedAt?: number;
         countAttempt?: boolean;
         repairable?: boolean;
+        /** The applied record is written only where the ledger knows the user already. Default false. */
+        onlyIfKnown?: boolean;
         /** The outcome rests on reading, so the lease must still be ours. Error: `lease_lost`. */
         underLease?: boolean;
       } = {},
@@ -316,6 +318,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           ...entryOf(jobKey, data, outcome),
           packed?.bytes ?? '',
           pageKeys(data).place,
+          options.onlyIfKnown ? '1' : '0',
         ],
       )) as [string, ...string[]];
       if (reply[0] === 'ok') {

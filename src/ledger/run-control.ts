@@ -50,10 +50,10 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
     async closeInput(
       id: string,
       pages: number,
-      digests: { content?: string; mac?: string; bytes?: number } = {},
+      digests: { content?: string; mac?: string; bytes?: number; repeated?: number } = {},
     ): Promise<void> {
       const closed = await evaluate(redis, closeInput, stepKeys(id), [
-        ...[digests.content ?? '', digests.mac ?? '', pages, digests.bytes ?? ''],
+        ...[digests.content ?? '', digests.mac ?? '', pages, digests.bytes ?? '', digests.repeated ?? 0],
       ]);
       if (closed === 'mismatch') throw new PassferryError('idempotency_key_reused');
     },
@@ -139,6 +139,7 @@ function toView(f: Record<string, string>): RunView {
     ...(f.mails !== undefined && { mails: count('mails') }),
     received: count('accepted') + count('rejected'),
     rejected: count('rejected'),
+    ...(count('repeated') > 0 && { repeated: count('repeated') }),
     accepted: count('accepted'),
     finished: count('finished'),
     inflight: Math.max(0, count('inflight')),
@@ -188,7 +189,7 @@ const closeInput = `${prelude}${runSteps}
 -- The same beginning, and then the file ends: it is another one.
 if tonumber(redis.call('HGET', KEYS[1], 'pages') or '0') > tonumber(ARGV[3]) then return 'mismatch' end
 if redis.call('HGET', KEYS[1], 'input') ~= 'open' then return 0 end
-redis.call('HSET', KEYS[1], 'input', 'closed', 'content', ARGV[1], 'contentMac', ARGV[2], 'inputBytes', ARGV[4])
+redis.call('HSET', KEYS[1], 'input', 'closed', 'content', ARGV[1], 'contentMac', ARGV[2], 'inputBytes', ARGV[4], 'repeated', ARGV[5])
 run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())
 return 1
 `;

@@ -167,7 +167,7 @@ return 1
 
 /**
  * KEYS job, user, open, run, notes of the run, failed of the organization, failed secrets, repair payload, inverted, quarantined of the organization, events, counted, load, page, its ends, its secret, active runs · ARGV jobId, outcome, mac,
- * retentionMs, token, backend, applied, counter, row, note, countAttempt, secretMs, repair payload, repairMs, name of the user, answered, underLease, event, its mac, bytes of a row's end, its place
+ * retentionMs, token, backend, applied, counter, row, note, countAttempt, secretMs, repair payload, repairMs, name of the user, answered, underLease, event, its mac, bytes of a row's end, its place, onlyIfKnown
  * → {row_ended, hex, inverted} | {lost} | {ok, at} | {done, outcome, mac, at, inverted} | {newer, applied, inverted}: `inverted` is the applied record that we came after
  * One step: outcome, applied sequence, run counters, reject, the list of failed jobs, the event. The first outcome stays. A change that
  * was made after a newer one is an inversion: noted here, repaired by the sweeper. Only an answer tells that: what was read may
@@ -211,7 +211,9 @@ if ARGV[17] == '1' then
 end
 if ARGV[7] ~= '' then
   if overtaken then return {'newer', known, inverted} end
-  redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
+  if ARGV[22] ~= '1' or known or redis.call('HEXISTS', KEYS[2], 'newest') == 1 then
+    redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
+  end
   redis.call('PEXPIRE', KEYS[2], 2764800000)
   if ARGV[13] ~= '' then
     redis.call('HDEL', KEYS[2], 'inversion')

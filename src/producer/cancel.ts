@@ -1,6 +1,6 @@
 import { PassferryError } from '../errors.ts';
-import { isFailure, type JobView } from '../job.ts';
 import { isRowJobId } from '../ids.ts';
+import { isFailure, type JobView } from '../job.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { destroySecret, type JobQueue } from '../ledger/queued.ts';

@@ -39,7 +39,7 @@ export interface RowView {
 
 const resultTexts: Record<string, string> = {
   superseded: 'A newer password for this user was set first.',
-  stale: 'The user changed the password after this was accepted.',
+  stale: 'The password was changed later than the time that this one is of.',
   link_sent: 'The backend took the order to mail a reset link; no password was set.',
 };
 

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { runOf } from '../ids.ts';
 import { type BackendName, isFailure, type Outcome } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { redisError } from '../ledger/evaluate.ts';
@@ -95,11 +96,14 @@ export function createWhy({ redis, keys, jobKey, ledger, status }: WhyDeps) {
       found.map(async ({ backend, applied: { seq, jobId, changedAt } }) => {
         const record = await ledger.job(jobId);
         const at = changedAt > 0 ? changedAt : record?.outcome?.at;
+        // The record of a row is gone with its end; its run tells who asked.
+        const run = record?.run ?? runOf(jobId);
+        const by = record?.caller ?? (run === undefined ? undefined : await redis.hget(keys.run(run), 'caller'));
         return {
           ...{ backend, leads: backend === leads, job: jobId, sequence: seq.toString() },
           at: at === undefined ? null : time(at),
-          ...(record && { by: record.caller }),
-          ...(record?.run && { run: record.run }),
+          ...(by && { by }),
+          ...(run && { run }),
         };
       }),
     );

@@ -92,9 +92,12 @@ async function setExact(
   };
   const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
   if (applied.result === 'set') await prover?.check(data, backend, change.password, changedAt, signal);
-  // Of a row the ledger keeps nothing by user: the store itself knows the order, and a million records would fill Redis.
-  const known = inEffect && data.run === undefined ? { changedAt } : {};
-  return ledger.commit(data, outcome, { token, countAttempt: true, ...known });
+  return ledger.commit(data, outcome, {
+    ...{ token, countAttempt: true },
+    ...(inEffect && { changedAt }),
+    // The store itself knows the order, and a record for each row of a file would fill Redis.
+    onlyIfKnown: data.run !== undefined,
+  });
 }
 
 /** v2: nothing fences, so every attempt is on record before it is sent, and an open one is settled by reading first. */

@@ -48,7 +48,9 @@ export type RunBackends = Awaited<ReturnType<typeof startRunBackends>>;
  * Runs from their first page to their end on a private Redis, with v1 on a real PostgreSQL (organization acme) and the sandbox as v2
  * (globex). A worker starts when it is asked for.
  */
-export async function startRunBackends(more: { redisExtra?: string[]; policies?: Record<string, object>; mails?: true } = {}) {
+export async function startRunBackends(
+  more: { redisExtra?: string[]; policies?: Record<string, object>; mails?: true } = {},
+) {
   await made;
   const redisServer = await startRedis(more.redisExtra ? { extra: more.redisExtra } : {});
   const postgres = await startPostgres();

@@ -33,7 +33,8 @@ export interface V1Extras {
   addUsers(users: readonly NewUser[]): Promise<number>;
 }
 
-export type V1Postgres = Required<Omit<Backend, 'findUser' | 'sendResetLink' | 'endSessions' | 'mailsOnChange'>> & V1Extras;
+export type V1Postgres = Required<Omit<Backend, 'findUser' | 'sendResetLink' | 'endSessions' | 'mailsOnChange'>> &
+  V1Extras;
 
 /**
  * The deprecated v1 store in PostgreSQL. Order, staleness and repetition are decided in the transaction that writes, so a

@@ -56,7 +56,9 @@ async function readBoth(call: Call, org: string, signal: AbortSignal): Promise<O
 /** Asked anew each time: somebody may just have turned it off. Undefined: we may not read it. */
 export async function mailsOnChange(call: Call, org: string, signal: AbortSignal): Promise<boolean | undefined> {
   const request = create(GetNotificationPolicyRequestSchema);
-  const read = await call(ManagementService.method.getNotificationPolicy, request, signal, inOrg(org)).catch(unreadable);
+  const read = await call(ManagementService.method.getNotificationPolicy, request, signal, inOrg(org)).catch(
+    unreadable,
+  );
   return read?.policy?.passwordChange;
 }
 

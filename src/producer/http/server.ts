@@ -42,6 +42,9 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
     },
   });
 
+  // Nothing here takes plain text: left to itself it would be read to its end, of an import without limit.
+  app.removeContentTypeParser('text/plain');
+
   // Before its body is read, and after a key was made for it.
   app.addHook('preParsing', async (request) => {
     noteRoute(request.raw, request.routeOptions.url);

@@ -76,6 +76,7 @@ export async function importRows(
       await how.parse.onDetected?.(found);
     },
   };
+  const users = { repeated: 0 };
   // Opened at the first row: a file that cannot be read leaves no run behind.
   const opened = () =>
     producer.openRun({
@@ -90,7 +91,9 @@ export async function importRows(
       for (const parsed of batch) {
         let { row, password } = take(parsed);
         const named = row.refused === undefined && row.user !== undefined;
-        if (named && seen.again(row.org ?? org, row.user as string) && choices.duplicates === 'refuse') {
+        const again = named && seen.again(row.org ?? org, row.user as string);
+        if (again) users.repeated++;
+        if (again && choices.duplicates === 'refuse') {
           password?.wipe();
           password = undefined;
           row = repeated(row);
@@ -109,7 +112,7 @@ export async function importRows(
   }
   await producer.runs.closeInput(id, writer.pages(), {
     content: `sha256:${writer.content()}`,
-    ...{ mac: mac.text(), bytes: mac.bytes() },
+    ...{ mac: mac.text(), bytes: mac.bytes(), repeated: users.repeated },
   });
   const view = await producer.runs.view(id);
   if (!view) throw new PassferryError('accept_unknown', { scope: 'backend' });

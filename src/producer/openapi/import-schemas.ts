@@ -34,9 +34,13 @@ export const run = name(
         .exactOptional(),
       advice: text.meta({ description: 'What ends that' }).exactOptional(),
       mails: count
-        .meta({ description: 'Mails that the backend would send at most, as far as was looked; absent: none, or nobody looked' })
+        .meta({
+          description:
+            'Mails that the backend would send at most, as far as was looked; absent: none, or nobody looked',
+        })
         .exactOptional(),
       received: count.meta({ description: 'Rows read, those that were rejected too' }),
+      repeated: count.meta({ description: 'Rows that name a user again; the last of each wins' }).exactOptional(),
       rejected: count.meta({ description: 'Refused when they were read' }),
       accepted: count,
       inflight: count.meta({ description: 'Begun and not ended' }),
