@@ -23,6 +23,8 @@ const deriveScrypt = promisify<Buffer, Buffer, number, { N: number; r: number; p
 );
 const argon2 = { argon2d, argon2i, argon2id };
 
+/** Longer than any target takes; sha-crypt would need its square in memory. Bytes. */
+const longest = 1024;
 /** bcrypt reads no further. Bytes. */
 const bcryptBytes = 72;
 
@@ -32,6 +34,7 @@ const bcryptBytes = 72;
  */
 export async function verifyHash(recipe: Recipe, password: Buffer, limits: VerifyLimits = {}): Promise<Verdict> {
   const { maxMs = 10_000, maxBytes = 512 * 1024 * 1024 } = limits;
+  if (password.length > longest) return 'no_match';
   if (referenceMs(recipe) > maxMs || workingBytes(recipe) > maxBytes) return 'too_costly';
   return (await matches(recipe, password)) ? 'match' : 'no_match';
 }

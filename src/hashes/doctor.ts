@@ -1,0 +1,161 @@
+import { setImmediate as breathe } from 'node:timers/promises';
+import { type Tried, tryChains, tryDigests, tryMd4 } from './doctor-cheap.ts';
+import { type Check, checksOf, checksOfBytes, fitOf } from './doctor-dear.ts';
+import { type Form, passwordForms, saltForms } from './doctor-forms.ts';
+import { type Aim, aimsOf } from './doctor-targets.ts';
+import type { Found, Hash } from './kinds.ts';
+import { recognise } from './recognise.ts';
+import type { HashReason } from './reasons.ts';
+import { judge } from './targets.ts';
+import { verifyHash } from './verify.ts';
+
+/** One row of the source. */
+export interface DoctorRow {
+  hash: string;
+  salt?: string;
+  /** Rounds that the source says it makes. */
+  iterations?: number;
+  /** Other columns that may have gone in: user name, e-mail, id, a pepper. Name → value. */
+  others?: Record<string, string>;
+}
+
+export interface DoctorOptions {
+  /** Default 9,000 ms; what is being computed then is waited for. */
+  budgetMs?: number;
+  onProgress?(tried: number): void;
+}
+
+/** What would have to be known to find more. `password`: it may not be the one of this row. */
+export type Missing = 'password' | 'salt' | 'pepper' | 'iterations' | 'time';
+
+export interface Diagnosis {
+  /** The hash as it is recognised without the password. */
+  hash: Hash;
+  /** Steps that make this hash of this password, in order; empty: exactly as the kind says. Absent: none was found. */
+  how?: string[];
+  /** The hash as a target takes it, when one does. */
+  carried?: Hash;
+  /** Why none does, although the recipe is known. */
+  refused?: HashReason;
+  missing: Missing[];
+  tried: number;
+  ms: number;
+  /** Every recipe was tried, or one was found. */
+  complete: boolean;
+}
+
+/** Dear checks that run at once, on threads. */
+const atOnce = 4;
+
+/**
+ * Searches for the way in which the source made this hash of this password: digest, salt order, encodings, normalisation,
+ * hashes of hashes, rounds. Cheap ones first. Hostile costs are not computed. The password is in nothing that is returned.
+ */
+export async function diagnose(row: DoctorRow, password: string, options: DoctorOptions = {}): Promise<Diagnosis> {
+  const start = performance.now();
+  const { budgetMs = 9000, onProgress } = options;
+  const hash = recognise(row.hash.trim());
+  let [tried, breath, over] = [0, start, false];
+  const counts = async (): Promise<boolean> => {
+    tried++;
+    const now = performance.now();
+    if (now - breath < 50) return !over;
+    breath = now;
+    onProgress?.(tried);
+    await breathe();
+    over = now - start > budgetMs;
+    return !over;
+  };
+  const fit = await search(row, hash, password, counts, () => budgetMs - (performance.now() - start));
+  const ms = Math.round(performance.now() - start);
+  const base = { hash, tried, ms, complete: fit !== undefined || !over };
+  if (!fit) return { ...base, missing: missing(row, hash, over) };
+  const found: Found = fit.recipe
+    ? { kind: nameOf(fit.recipe), recipe: fit.recipe }
+    : { kind: hash.kind, refused: hash.refused ?? 'prehashed' };
+  const carried = judge(found);
+  const refused = carried.refused ?? (fit.recipe ? undefined : 'prehashed');
+  return { ...base, how: fit.how, missing: [], ...(refused ? { refused } : { carried }) };
+}
+
+type Counts = () => Promise<boolean>;
+
+async function search(row: DoctorRow, hash: Hash, password: string, counts: Counts, left: () => number) {
+  const passwords = passwordForms(password);
+  const others = Object.entries(row.others ?? {}).filter(([, value]) => value !== '' && value.length <= 256);
+  const extras: Form[] = [
+    ...(row.salt ? saltForms(row.salt) : []),
+    ...others.flatMap(([name, value]) => saltForms(value, `column ${name}`)),
+  ];
+  const { recipe } = hash;
+  if (recipe && recipe.kind !== 'digest') {
+    if (hash.refused === 'cost_too_high') return undefined;
+    return drive(checksOf(recipe, passwords, extras), counts, left);
+  }
+  const aims = aimsOf(row.hash, recipe);
+  const saltsOf = (aim: Aim) => [...aim.salts, ...extras];
+  const plain = passwords.filter(({ how }) => how.length <= 1);
+  for (const aim of aims) {
+    const fit = (await first(tryDigests(aim, passwords, saltsOf(aim)), counts)) ?? (await first(await tryMd4(aim, passwords), counts));
+    if (fit) return fit;
+  }
+  for (const aim of aims) {
+    const fit = await drive(checksOfBytes(aim, passwords, saltsOf(aim), row.iterations), counts, () => Math.min(left(), left() - 2500));
+    if (fit) return fit;
+  }
+  for (const aim of aims) {
+    const most = Math.min(Math.max(row.iterations ?? 0, 5000) + 1, 200_000);
+    const fit = await first(tryChains(aim, plain.slice(0, 3), saltsOf(aim).slice(0, 3), most), counts);
+    if (fit) return fit;
+  }
+  return undefined;
+}
+
+async function first(all: Iterable<Tried>, counts: Counts): Promise<Tried['fit']> {
+  for (const { fit } of all) {
+    if (fit) await counts();
+    if (fit) return fit;
+    if (!(await counts())) return undefined;
+  }
+  return undefined;
+}
+
+/** Some checks at once; those that would take longer than what is left are not begun. */
+async function drive(checks: Iterable<Check>, counts: Counts, left: () => number): Promise<Tried['fit']> {
+  let group: Check[] = [];
+  const run = async (): Promise<Check | undefined> => {
+    const verdicts = await Promise.all(
+      group.map(({ recipe, password }) => verifyHash(recipe, password, { maxMs: Math.max(left(), 0) })),
+    );
+    const found = group.find((_, index) => verdicts[index] === 'match');
+    for (const verdict of verdicts) if (verdict !== 'too_costly') await counts();
+    group = [];
+    return found;
+  };
+  for (const check of checks) {
+    group.push(check);
+    if (group.length < atOnce) continue;
+    const found = await run();
+    if (found) return fitOf(found).fit;
+    if (left() <= 0) return undefined;
+  }
+  const found = await run();
+  return found && fitOf(found).fit;
+}
+
+function nameOf(recipe: NonNullable<Hash['recipe']>): string {
+  if (recipe.kind === 'pbkdf2') return `pbkdf2-${recipe.digest}`;
+  return recipe.kind === 'digest' ? `${recipe.digest}${recipe.order === 'plain' ? '' : `-${recipe.order}`}` : recipe.kind;
+}
+
+function missing(row: DoctorRow, hash: Hash, over: boolean): Missing[] {
+  const isDigest = !hash.recipe || hash.recipe.kind === 'digest';
+  const salted = row.salt || (hash.recipe && hash.recipe.kind !== 'digest') || /[:$]/.test(row.hash);
+  return [
+    'password',
+    ...(salted ? [] : (['salt'] as const)),
+    'pepper',
+    ...(isDigest && row.iterations === undefined ? (['iterations'] as const) : []),
+    ...(over ? (['time'] as const) : []),
+  ];
+}
