@@ -109,7 +109,7 @@ describe('CSV', () => {
       fc.asyncProperty(fc.array(password, { minLength: 1 }), fc.integer({ min: 1, max: 40 }), async (list, chunk) => {
         const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;
         const file = `userId,password\n${list.map((p, n) => `u${n},${quote(p)}`).join('\r\n')}`;
-        const rows = await parse(file, { chunk });
+        const rows = await parse(file, { chunk, allowSuspicious: true });
         expect(rows.map((row) => ('password' in row ? row.password : row.reason))).toEqual(
           list.map((p) =>
             Buffer.byteLength(p) > 72 || [...p].length > 72 ? expect.stringMatching(/^password_too/) : p,

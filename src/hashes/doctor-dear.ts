@@ -14,11 +14,11 @@ export interface Check {
   asIs: boolean;
 }
 
-export const fitOf = ({ recipe, how, asIs }: Check): Tried => ({ fit: { how, ...(asIs && { recipe }) } });
+export const fitOf = ({ recipe, how, asIs }: Check): Tried['fit'] => ({ how, ...(asIs && { recipe }) });
 
 /** The recipe is known: what was done to the password, and how the salt was read, is not. */
 export function* checksOf(recipe: Recipe, passwords: Form[], extras: Form[]): Generator<Check> {
-  const salts = typeof recipe.salt === 'object' ? otherSalts(recipe.salt) : [{ bytes: undefined, how: [] }];
+  const salts = 'salt' in recipe && typeof recipe.salt === 'object' ? otherSalts(recipe.salt) : [{ bytes: undefined, how: [] as string[] }];
   const bare = recipe.kind === 'bcrypt' && recipe.before ? [{ ...recipe }, without(recipe)] : [recipe];
   const known = recipe.kind === 'bcrypt' ? (recipe.before ?? '') : '';
   for (const one of bare) {

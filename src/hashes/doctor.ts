@@ -55,21 +55,11 @@ export async function diagnose(row: DoctorRow, password: string, options: Doctor
   const start = performance.now();
   const { budgetMs = 9000, onProgress } = options;
   const hash = recognise(row.hash.trim());
-  let [tried, breath, over] = [0, start, false];
-  const counts = async (): Promise<boolean> => {
-    tried++;
-    const now = performance.now();
-    if (now - breath < 50) return !over;
-    breath = now;
-    onProgress?.(tried);
-    await breathe();
-    over = now - start > budgetMs;
-    return !over;
-  };
-  const fit = await search(row, hash, password, counts, () => budgetMs - (performance.now() - start));
+  const clock = clockOf(start, budgetMs, onProgress);
+  const fit = await search(row, hash, password, clock);
   const ms = Math.round(performance.now() - start);
-  const base = { hash, tried, ms, complete: fit !== undefined || !over };
-  if (!fit) return { ...base, missing: missing(row, hash, over) };
+  const base = { hash, tried: clock.tried, ms, complete: fit !== undefined || !clock.skipped };
+  if (!fit) return { ...base, missing: missing(row, hash, clock.skipped) };
   const found: Found = fit.recipe
     ? { kind: nameOf(fit.recipe), recipe: fit.recipe }
     : { kind: hash.kind, refused: hash.refused ?? 'prehashed' };
@@ -78,9 +68,41 @@ export async function diagnose(row: DoctorRow, password: string, options: Doctor
   return { ...base, how: fit.how, missing: [], ...(refused ? { refused } : { carried }) };
 }
 
-type Counts = () => Promise<boolean>;
+/** How many were tried, and how long may still be searched. */
+interface Clock {
+  tried: number;
+  /** Something was not tried for want of time. */
+  skipped: boolean;
+  left(): number;
+  /** After each try; lets others run now and then. False: no time is left. */
+  count(): Promise<boolean>;
+}
 
-async function search(row: DoctorRow, hash: Hash, password: string, counts: Counts, left: () => number) {
+function clockOf(start: number, budgetMs: number, onProgress: DoctorOptions['onProgress']): Clock {
+  let breath = start;
+  const left = () => start + budgetMs - performance.now();
+  const clock: Clock = {
+    tried: 0,
+    skipped: false,
+    left,
+    async count() {
+      clock.tried++;
+      const now = performance.now();
+      if (now - breath >= 50) {
+        breath = now;
+        onProgress?.(clock.tried);
+        await breathe();
+      }
+      return left() > 0;
+    },
+  };
+  return clock;
+}
+
+/** Kept from the derivations for the digests of digests, which come after them. ms. */
+const forChains = 2500;
+
+async function search(row: DoctorRow, hash: Hash, password: string, clock: Clock): Promise<Tried['fit']> {
   const passwords = passwordForms(password);
   const others = Object.entries(row.others ?? {}).filter(([, value]) => value !== '' && value.length <= 256);
   const extras: Form[] = [
@@ -90,45 +112,51 @@ async function search(row: DoctorRow, hash: Hash, password: string, counts: Coun
   const { recipe } = hash;
   if (recipe && recipe.kind !== 'digest') {
     if (hash.refused === 'cost_too_high') return undefined;
-    return drive(checksOf(recipe, passwords, extras), counts, left);
+    return drive(checksOf(recipe, passwords, extras), clock, 0);
   }
   const aims = aimsOf(row.hash, recipe);
   const saltsOf = (aim: Aim) => [...aim.salts, ...extras];
   const plain = passwords.filter(({ how }) => how.length <= 1);
   for (const aim of aims) {
-    const fit = (await first(tryDigests(aim, passwords, saltsOf(aim)), counts)) ?? (await first(await tryMd4(aim, passwords), counts));
+    const fit = await first(tryDigests(aim, passwords, saltsOf(aim)), clock);
     if (fit) return fit;
+    const old = await first(await tryMd4(aim, passwords), clock);
+    if (old) return old;
   }
   for (const aim of aims) {
-    const fit = await drive(checksOfBytes(aim, passwords, saltsOf(aim), row.iterations), counts, () => Math.min(left(), left() - 2500));
+    const fit = await drive(checksOfBytes(aim, passwords, saltsOf(aim), row.iterations), clock, forChains);
     if (fit) return fit;
   }
   for (const aim of aims) {
     const most = Math.min(Math.max(row.iterations ?? 0, 5000) + 1, 200_000);
-    const fit = await first(tryChains(aim, plain.slice(0, 3), saltsOf(aim).slice(0, 3), most), counts);
+    const fit = await first(tryChains(aim, plain.slice(0, 3), saltsOf(aim).slice(0, 3), most), clock);
     if (fit) return fit;
   }
   return undefined;
 }
 
-async function first(all: Iterable<Tried>, counts: Counts): Promise<Tried['fit']> {
+async function first(all: Iterable<Tried>, clock: Clock): Promise<Tried['fit']> {
   for (const { fit } of all) {
-    if (fit) await counts();
+    const more = await clock.count();
     if (fit) return fit;
-    if (!(await counts())) return undefined;
+    if (more) continue;
+    clock.skipped = true;
+    return undefined;
   }
   return undefined;
 }
 
-/** Some checks at once; those that would take longer than what is left are not begun. */
-async function drive(checks: Iterable<Check>, counts: Counts, left: () => number): Promise<Tried['fit']> {
+/** Some checks at once; those that would take longer than what is left, less `kept` ms, are not begun. */
+async function drive(checks: Iterable<Check>, clock: Clock, kept: number): Promise<Tried['fit']> {
   let group: Check[] = [];
   const run = async (): Promise<Check | undefined> => {
-    const verdicts = await Promise.all(
-      group.map(({ recipe, password }) => verifyHash(recipe, password, { maxMs: Math.max(left(), 0) })),
-    );
+    const maxMs = Math.max(clock.left() - kept, 0);
+    const verdicts = await Promise.all(group.map(({ recipe, password }) => verifyHash(recipe, password, { maxMs })));
     const found = group.find((_, index) => verdicts[index] === 'match');
-    for (const verdict of verdicts) if (verdict !== 'too_costly') await counts();
+    for (const verdict of verdicts) {
+      if (verdict === 'too_costly') clock.skipped = true;
+      else await clock.count();
+    }
     group = [];
     return found;
   };
@@ -136,11 +164,13 @@ async function drive(checks: Iterable<Check>, counts: Counts, left: () => number
     group.push(check);
     if (group.length < atOnce) continue;
     const found = await run();
-    if (found) return fitOf(found).fit;
-    if (left() <= 0) return undefined;
+    if (found) return fitOf(found);
+    if (clock.left() > kept) continue;
+    clock.skipped = true;
+    return undefined;
   }
   const found = await run();
-  return found && fitOf(found).fit;
+  return found && fitOf(found);
 }
 
 function nameOf(recipe: NonNullable<Hash['recipe']>): string {
