@@ -35,3 +35,14 @@ export function demoFile(): string {
   });
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
 }
+
+/** The rejects with what a person put right: the password or the organization of people who exist; the others are taken out. */
+export function correctedFile(rejects: string): string {
+  const [header = '', ...lines] = rejects.split('\n');
+  const known = lines.flatMap((line) => {
+    const [, id, rest] = /^([^,]*),[^,]*,[^,]*(,.*)$/.exec(line) ?? [];
+    const person = demoPeople.find((each) => each.id === id);
+    return person ? [`${person.id},${person.password},${person.org}${rest}`] : [];
+  });
+  return `${[header, ...known].join('\n')}\n`;
+}

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type Callers, loadCallers } from '../src/producer/callers.ts';
 import { changeCallersFile, hashToken } from '../src/producer/callers-file.ts';
@@ -22,7 +22,10 @@ const tokenForm = /^pf_[\w-]{43}$/;
 
 /** `passferry callers …`, as a process of its own. */
 async function run(file: string | undefined, ...args: string[]) {
-  const env = { ...(file && { PASSFERRY_CALLERS_FILE: file }) };
+  return runIn({}, file, ...args);
+}
+async function runIn(more: Record<string, string>, file: string | undefined, ...args: string[]) {
+  const env = { PASSFERRY_DATA: join(dir, 'no-data'), ...(file && { PASSFERRY_CALLERS_FILE: file }), ...more };
   const child = spawnNode(['--input-type=module', '-e', entry, '--', 'callers', ...args], env);
   const { code } = await child.exited;
   const lines = child.lines();
@@ -66,6 +69,16 @@ test('add shows the token once, stores only its hash, in a private file, and the
   expect(stored(file)).toEqual([{ name: 'desk', tokenSha256: hashToken(token), home: 'acme', grants }]);
   expect(await load(file).authenticate(`Bearer ${token}`)).toEqual({ name: 'desk', home: 'acme', grants });
 });
+
+test('without --file and PASSFERRY_CALLERS_FILE it is the file of the local `up`, when there is one', async () => {
+  const file = join(tempDir(), 'callers.json');
+  const data = { PASSFERRY_DATA: dirname(file) };
+  expect((await runIn(data, undefined, 'list')).code).toBe(2);
+  await ok(file, 'add', 'desk', '--org', 'acme=set');
+  expect((await runIn(data, undefined, 'list')).text).toContain('desk: ');
+  // What is named goes first.
+  expect((await runIn(data, newFile(), 'list')).text).toContain('config_invalid');
+}, 30_000);
 
 test('a running serve knows at once who was added, given a new token, revoked', async () => {
   const file = newFile();

@@ -242,6 +242,8 @@ describe('passferry status', () => {
     expect((await bad.exited).code).toBe(1);
     expect(bad.lines()[0]).toMatch(/^DEGRADED /);
     expect(bad.lines().join('\n')).toContain('→ When the reason is over: `passferry release v1`.');
+    expect(bad.lines().join('\n')).toMatch(/^new job +is next; for v1 \(held\) it waits until that is over$/m);
+    expect(linesOf(await own('acme')).join('\n')).toContain('new job waits until v1 is released');
     const json = run('--json');
     expect((await json.exited).code).toBe(1);
     expect(JSON.parse(json.lines().join(''))).toMatchObject({ healthy: false, problems: [{ problem: 'held' }] });

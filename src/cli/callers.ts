@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { PassferryError } from '../errors.ts';
 import {
@@ -186,14 +188,20 @@ const iso = (ms: number) => new Date(ms).toISOString();
 
 function withFile(command: Command): Command {
   return command
-    .option('--file <path>', 'the callers file (default: PASSFERRY_CALLERS_FILE)')
+    .option('--file <path>', 'the callers file (default: PASSFERRY_CALLERS_FILE, else that of the local `passferry up`)')
     .option('--json', 'print JSON');
 }
 
 function fileOf({ file }: FileOptions): string {
-  const path = file ?? process.env.PASSFERRY_CALLERS_FILE;
+  const path = file ?? (process.env.PASSFERRY_CALLERS_FILE || localFile());
   if (!path) throw cliError(exits.usage, 'name the callers file with --file, or set PASSFERRY_CALLERS_FILE');
   return path;
+}
+
+/** What `up` has written to its data directory: PASSFERRY_DATA, else `.passferry`. */
+function localFile(): string | undefined {
+  const path = join(process.env.PASSFERRY_DATA || '.passferry', 'callers.json');
+  return existsSync(path) ? path : undefined;
 }
 
 /** `acme=set,read`; the same organization twice adds up. */

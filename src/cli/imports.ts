@@ -188,7 +188,7 @@ async function rejects(api: ApiClient, id: string, options: Options): Promise<nu
   const view = told(await api.request<RunView>('GET', pathOf(id)));
   const source = options.withSecrets ? await sourceOf(options.file as string) : undefined;
   const path = options.rejects ?? rejectsPath(view, undefined);
-  const { reasons } = await writeRejects(api, view, path, source);
+  const { reasons, blank, hints } = await writeRejects(api, view, path, source);
   const rows = [...reasons.values()].reduce((sum, each) => sum + each.rows, 0);
   if (options.json) {
     const counts = Object.fromEntries([...reasons].map(([reason, each]) => [reason, each.rows]));
@@ -200,6 +200,8 @@ async function rejects(api: ApiClient, id: string, options: Options): Promise<nu
         `  ${grouped(each.rows)} × ${printable(reason)}${each.advice === undefined ? '' : `: ${printable(each.advice)}`}`,
       );
     }
+    for (const hint of hints) note(hint);
+    if (blank && rows > 0) note('passwords are blank there; --with-secrets --file FILE joins them from the file that was sent');
   }
   return rows > 0 ? exits.notInEffect : exits.ok;
 }

@@ -7,6 +7,7 @@ import { registerCallers } from './callers.ts';
 import { registerCancel } from './cancel.ts';
 import { registerEvents } from './events.ts';
 import { registerHandout } from './handout.ts';
+import { registerHash } from './hash.ts';
 import { registerHold } from './hold.ts';
 import { registerImport } from './import.ts';
 import { registerImports } from './imports.ts';
@@ -54,6 +55,7 @@ registerWhy(program);
 registerAudit(program);
 registerKeys(program);
 registerCallers(program);
+registerHash(program);
 
 /** Commands that hash need the thread pool sized before the process starts. */
 const hashing = new Set(['up', 'work', 'sandbox']);

@@ -30,7 +30,7 @@ function decode(bytes: Buffer): string | undefined {
   }
 }
 
-async function readPiped(input: AsyncIterable<Buffer | string>): Promise<Buffer> {
+export async function readPiped(input: AsyncIterable<Buffer | string>): Promise<Buffer> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of input) {
@@ -55,7 +55,7 @@ async function askTwice(tty: ReadStream): Promise<Buffer> {
 }
 
 /** One line without echo. The terminal is restored however it ends. */
-async function askHidden(tty: ReadStream, question: string): Promise<Buffer> {
+export async function askHidden(tty: ReadStream, question: string): Promise<Buffer> {
   // Raw before the question shows: nothing typed is ever echoed, and Ctrl-C is ours.
   tty.setRawMode(true);
   process.stderr.write(question);

@@ -15,6 +15,8 @@ export interface Rejects {
   reasons: Map<string, { rows: number; advice: string | undefined }>;
   /** The file that was written. */
   path?: string;
+  /** The file holds blanks where passwords were. */
+  blank?: true;
   hints: string[];
 }
 
@@ -77,7 +79,8 @@ export async function writeRejects(
     await source?.return(undefined);
     await out?.close();
   }
-  return { reasons, ...(path !== undefined && { path }), hints };
+  const blank = path !== undefined && !source && !optionsOf(view).reset;
+  return { reasons, ...(path !== undefined && { path }), ...(blank && { blank }), hints };
 }
 
 const unchanged = async ({ path, stamp }: Source) => (await stampOf(path).catch(() => undefined)) === stamp;

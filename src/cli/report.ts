@@ -73,6 +73,10 @@ export function reportLines(report: Report): string[] {
   if (rejects.path !== undefined) {
     lines.push(`rows to correct: ${printable(rejects.path)}`);
     lines.push(`then only these: passferry import ${printable(rejects.path)} --as-of …`);
+    if (rejects.blank) {
+      lines.push('their passwords are blank there; with them, from the file that was sent:');
+      lines.push(`  passferry imports rejects ${printable(view.id)} --with-secrets --file FILE`);
+    }
   }
   if (view.failed + view.expired > 0 && view.state === 'completed' && !dry) {
     lines.push(`failed for a cause that is gone: passferry imports retry ${printable(view.id)}`);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { QueueDepth } from '../ledger/queue-depth.ts';
-import type { BackendHealth } from '../producer/backend-health.ts';
+import type { BackendHealth, Health } from '../producer/backend-health.ts';
 import type { InstallationStatus, OrgStatus, Status } from '../producer/status.ts';
 import { type ApiClient, type ConnectionOptions, connect, problemOf, withConnection } from './client.ts';
 import { cliError, exitOf, exits, finish } from './exit.ts';
@@ -77,7 +77,7 @@ function installationLines(all: InstallationStatus): string[] {
     ...Object.entries(all.queues).map(([name, depth]) => queueLine(name, depth)),
     '',
     `ended      ${grouped(all.ended.last1m)} in the last minute, ${grouped(all.ended.last5m)} in the last five`,
-    `new job    ${waitText(all.expectedWaitMs)}`,
+    `new job    ${waitText(all.expectedWaitMs)}${exceptions(all)}`,
     `open       ${grouped(all.open)}, failed and kept for a retry ${grouped(all.retriable)}, repairs ${grouped(all.repairs)}`,
     `workers    ${grouped(all.workersAlive)} alive${versions(all)}`,
   ];
@@ -124,13 +124,26 @@ function orgLines({
   return [
     '',
     `${printable(id)}: ${place}, ${health}${reason ? ` (${printable(reason)})` : ''}`,
-    `  ${counted(open, 'open job')}, ${grouped(failed)} failed, ${grouped(quarantined)} in quarantine, new job ${waitText(expectedWaitMs)}`,
+    `  ${counted(open, 'open job')}, ${grouped(failed)} failed, ${grouped(quarantined)} in quarantine, new job ${orgWait(backend, health, expectedWaitMs)}`,
   ];
 }
 
 function versions({ workers }: InstallationStatus): string {
   const known = [...new Set(workers.map(({ version }) => printable(version)))];
   return known.length > 0 ? `, version ${known.join(' and ')}` : '';
+}
+
+const takesNone = ({ health }: Pick<BackendHealth, 'health'>) => health !== 'ok' && health !== 'slow';
+
+/** The wait is that of backends that take jobs; of the others it says so. */
+function exceptions({ expectedWaitMs, backends }: InstallationStatus): string {
+  const names = backends.filter(takesNone).map(({ backend, health }) => `${backend} (${health})`);
+  if (names.length === 0 || expectedWaitMs === null) return '';
+  return `; for ${names.join(' and ')} it waits until that is over`;
+}
+
+function orgWait(backend: string | null, health: Health, ms: number | null): string {
+  return health === 'held' && backend ? `waits until ${printable(backend)} is released` : waitText(ms);
 }
 
 function waitText(ms: number | null): string {

@@ -37,7 +37,8 @@ export function registerWebhooks(program: Command): void {
     (id: string, options: Options) => finish(() => rotate(id, options)),
   );
   sub('disable <id>', 'send nothing until it is enabled')
-    .requiredOption('--reason <text>', 'why: everyone who asks is told')
+    .requiredOption('--reason <text>', 'why (required, 1 to 200 characters): everyone who asks is told')
+    .addHelpText('after', '\nExample: passferry webhooks disable w0-… --reason "receiver moves"')
     .action((id: string, options: DisableOptions) => finish(() => disable(id, options)));
   sub('enable <id>', 'send again from now on').action((id: string, options: Options) =>
     finish(() => enable(id, options)),

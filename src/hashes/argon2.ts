@@ -29,7 +29,8 @@ export function argon2(
   hash: Buffer | undefined,
 ): Found {
   if (kind !== 'argon2i' && kind !== 'argon2id' && kind !== 'argon2d') return { kind, refused: 'hash_malformed' };
-  if (m === undefined || t === undefined || p === undefined || !salt || !hash) return { kind, refused: 'hash_malformed' };
+  if (m === undefined || t === undefined || p === undefined || !salt || !hash)
+    return { kind, refused: 'hash_malformed' };
   if (salt.length < 8 || hash.length < 12 || hash.length > 128) return { kind, refused: 'hash_length' };
   const recipe: Recipe = { kind, m, t, p, salt, hash };
   return { kind, recipe, warnings: ['argon2_cloud'] };

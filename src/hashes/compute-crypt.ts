@@ -14,8 +14,7 @@ const sum = (digest: string, ...parts: (Buffer | string)[]): Buffer => {
 };
 
 /** `pattern` again and again, `size` bytes of it. */
-const repeat = (pattern: Buffer, size: number): Buffer =>
-  size === 0 ? Buffer.alloc(0) : Buffer.alloc(size, pattern);
+const repeat = (pattern: Buffer, size: number): Buffer => (size === 0 ? Buffer.alloc(0) : Buffer.alloc(size, pattern));
 
 /** Which bytes of a digest stand together in four characters of crypt(3); -1: none. */
 const groups = {

@@ -5,7 +5,14 @@ import { digestBytes } from './pbkdf2.ts';
 
 type Order = 'plain' | 'salt-last' | 'salt-first';
 
-const digestOfHex: Record<number, Digest> = { 32: 'md5', 40: 'sha1', 56: 'sha224', 64: 'sha256', 96: 'sha384', 128: 'sha512' };
+const digestOfHex: Record<number, Digest> = {
+  32: 'md5',
+  40: 'sha1',
+  56: 'sha224',
+  64: 'sha256',
+  96: 'sha384',
+  128: 'sha512',
+};
 
 /** Digests without rounds: bare hex, `$md5salted-…$`, Django's old ones, `{SHA}` and its kin, `digest:salt`. */
 export function parseDigest(text: string): Found | undefined {

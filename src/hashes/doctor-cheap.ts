@@ -50,17 +50,21 @@ export function* tryDigests(aim: Aim, passwords: Form[], salts: Form[]): Generat
     for (const name of names) {
       const size = digests[name] ?? 0;
       const label = told(name, size);
-      const fit = (order: string, salt?: Form) => ({
+      const fitting = (order: string, salt?: Form) => ({
         how: [...password.how, ...(salt?.how ?? []), order, label, ...kind],
         ...recipeOf(name, size, order, password, salt, aim.bytes),
       });
-      yield same(createHash(name).update(password.bytes).digest()) ? { fit: fit('password alone') } : {};
+      yield same(createHash(name).update(password.bytes).digest()) ? { fit: fitting('password alone') } : {};
       for (const salt of salts) {
         for (const [order, join] of Object.entries(orders))
-          yield same(createHash(name).update(join(password.bytes, salt.bytes)).digest()) ? { fit: fit(order, salt) } : {};
-        yield same(createHmac(name, salt.bytes).update(password.bytes).digest()) ? { fit: fit('HMAC, key: salt', salt) } : {};
+          yield same(createHash(name).update(join(password.bytes, salt.bytes)).digest())
+            ? { fit: fitting(order, salt) }
+            : {};
+        yield same(createHmac(name, salt.bytes).update(password.bytes).digest())
+          ? { fit: fitting('HMAC, key: salt', salt) }
+          : {};
         yield same(createHmac(name, password.bytes).update(salt.bytes).digest())
-          ? { fit: fit('HMAC, key: password', salt) }
+          ? { fit: fitting('HMAC, key: password', salt) }
           : {};
       }
     }
@@ -95,23 +99,35 @@ const chains: Record<string, (last: Buffer, password: Buffer, salt: Buffer, merg
 
 /** Digests of digests: every number of rounds up to `most` is compared on the way. Some ms apiece. */
 export function* tryChains(aim: Aim, passwords: Form[], salts: Form[], most: number): Generator<Tried> {
-  const exact = digestsFor(aim.bytes.length).filter((name) => digests[name] === aim.bytes.length).slice(0, 1);
+  const exact = digestsFor(aim.bytes.length)
+    .filter((name) => digests[name] === aim.bytes.length)
+    .slice(0, 1);
   for (const password of passwords) {
     for (const salt of salts.length > 0 ? salts : [{ bytes: Buffer.alloc(0), how: [] }]) {
-      for (const name of exact) for (const [order, join] of Object.entries(orders).slice(0, salts.length > 0 ? 5 : 1)) {
-        const merged = join(password.bytes, salt.bytes);
-        for (const [chain, next] of Object.entries(chains)) {
-          let last = createHash(name).update(merged).digest();
-          let rounds = 1;
-          while (rounds < most) {
-            last = createHash(name).update(next(last, password.bytes, salt.bytes, merged)).digest();
-            rounds++;
-            if (last.equals(aim.bytes)) break;
+      for (const name of exact)
+        for (const [order, join] of Object.entries(orders).slice(0, salts.length > 0 ? 5 : 1)) {
+          const merged = join(password.bytes, salt.bytes);
+          for (const [chain, next] of Object.entries(chains)) {
+            let last = createHash(name).update(merged).digest();
+            let rounds = 1;
+            while (rounds < most) {
+              last = createHash(name)
+                .update(next(last, password.bytes, salt.bytes, merged))
+                .digest();
+              rounds++;
+              if (last.equals(aim.bytes)) break;
+            }
+            const how = [
+              ...password.how,
+              ...salt.how,
+              order,
+              `${name} ${chain}`,
+              `${rounds} rounds`,
+              ...aim.how.slice(-1),
+            ];
+            yield last.equals(aim.bytes) ? { fit: { how } } : {};
           }
-          const how = [...password.how, ...salt.how, order, `${name} ${chain}`, `${rounds} rounds`, ...aim.how.slice(-1)];
-          yield last.equals(aim.bytes) ? { fit: { how } } : {};
         }
-      }
     }
   }
 }

@@ -18,7 +18,10 @@ export const fitOf = ({ recipe, how, asIs }: Check): Tried['fit'] => ({ how, ...
 
 /** The recipe is known: what was done to the password, and how the salt was read, is not. */
 export function* checksOf(recipe: Recipe, passwords: Form[], extras: Form[]): Generator<Check> {
-  const salts = 'salt' in recipe && typeof recipe.salt === 'object' ? otherSalts(recipe.salt) : [{ bytes: undefined, how: [] as string[] }];
+  const salts =
+    'salt' in recipe && typeof recipe.salt === 'object'
+      ? otherSalts(recipe.salt)
+      : [{ bytes: undefined, how: [] as string[] }];
   const bare = recipe.kind === 'bcrypt' && recipe.before ? [{ ...recipe }, without(recipe)] : [recipe];
   const known = recipe.kind === 'bcrypt' ? (recipe.before ?? '') : '';
   for (const one of bare) {
@@ -40,7 +43,10 @@ export function* checksOf(recipe: Recipe, passwords: Form[], extras: Form[]): Ge
         ['password + it', Buffer.concat([first, extra.bytes])],
         ['it + password', Buffer.concat([extra.bytes, first])],
         ['HMAC-SHA256 in hex, key: it', Buffer.from(createHmac('sha256', extra.bytes).update(first).digest('hex'))],
-        ['HMAC-SHA256 in base64, key: it', Buffer.from(createHmac('sha256', extra.bytes).update(first).digest('base64'))],
+        [
+          'HMAC-SHA256 in base64, key: it',
+          Buffer.from(createHmac('sha256', extra.bytes).update(first).digest('base64')),
+        ],
       ];
       for (const [name, password] of joined)
         yield { recipe: one, password, how: [...extra.how, name, one.kind], asIs: false };
@@ -55,8 +61,8 @@ function without(recipe: Recipe & { kind: 'bcrypt' }): Recipe {
 
 /** Rounds that frameworks have as defaults, the common first. */
 const commonRounds = [
-  1000, 10_000, 1, 1024, 2048, 4096, 5000, 100_000, 20_000, 12_000, 15_000, 24_000, 25_000, 27_500, 29_000, 30_000, 36_000,
-  50_000, 60_000, 64_000, 65_536, 120_000, 150_000, 180_000, 210_000, 260_000, 310_000, 390_000, 600_000,
+  1000, 10_000, 1, 1024, 2048, 4096, 5000, 100_000, 20_000, 12_000, 15_000, 24_000, 25_000, 27_500, 29_000, 30_000,
+  36_000, 50_000, 60_000, 64_000, 65_536, 120_000, 150_000, 180_000, 210_000, 260_000, 310_000, 390_000, 600_000,
 ];
 const commonScrypt = [
   [14, 8, 1],

@@ -45,8 +45,13 @@ function encode(text: string, encoding: (typeof encodings)[number]): Buffer | un
 
 /** The digest of it, written in the ways in which people hash hashes. */
 function prehashed({ bytes, how }: Form): Form[] {
-  const digests = ['md5', 'sha1', 'sha256', 'sha512', 'sha384'].map((name) => [name, createHash(name).update(bytes).digest()] as const);
-  const all = [...digests, ['HMAC-SHA384 with wp-sha384', createHmac('sha384', 'wp-sha384').update(bytes).digest()] as const];
+  const digests = ['md5', 'sha1', 'sha256', 'sha512', 'sha384'].map(
+    (name) => [name, createHash(name).update(bytes).digest()] as const,
+  );
+  const all = [
+    ...digests,
+    ['HMAC-SHA384 with wp-sha384', createHmac('sha384', 'wp-sha384').update(bytes).digest()] as const,
+  ];
   return all.flatMap(([name, digest]) => [
     { bytes: Buffer.from(digest.toString('hex')), how: [...how, `${name} in hex`] },
     { bytes: Buffer.from(digest.toString('base64')), how: [...how, `${name} in base64`] },

@@ -1,5 +1,5 @@
 import { fromBase64, fromHex } from './bytes.ts';
-import { saltForms, type Form } from './doctor-forms.ts';
+import { type Form, saltForms } from './doctor-forms.ts';
 import type { Recipe } from './kinds.ts';
 
 /** Bytes that a digest should be equal to, and the salt that came with them. */

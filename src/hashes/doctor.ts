@@ -3,9 +3,9 @@ import { type Tried, tryChains, tryDigests, tryMd4 } from './doctor-cheap.ts';
 import { type Check, checksOf, checksOfBytes, fitOf } from './doctor-dear.ts';
 import { type Form, passwordForms, saltForms } from './doctor-forms.ts';
 import { type Aim, aimsOf } from './doctor-targets.ts';
-import type { Found, Hash } from './kinds.ts';
-import { recognise } from './recognise.ts';
+import type { Hash } from './kinds.ts';
 import type { HashReason } from './reasons.ts';
+import { recognise } from './recognise.ts';
 import { judge } from './targets.ts';
 import { verifyHash } from './verify.ts';
 
@@ -60,12 +60,20 @@ export async function diagnose(row: DoctorRow, password: string, options: Doctor
   const ms = Math.round(performance.now() - start);
   const base = { hash, tried: clock.tried, ms, complete: fit !== undefined || !clock.skipped };
   if (!fit) return { ...base, missing: missing(row, hash, clock.skipped) };
-  const found: Found = fit.recipe
-    ? { kind: nameOf(fit.recipe), recipe: fit.recipe }
-    : { kind: hash.kind, refused: hash.refused ?? 'prehashed' };
-  const carried = judge(found);
-  const refused = carried.refused ?? (fit.recipe ? undefined : 'prehashed');
-  return { ...base, how: fit.how, missing: [], ...(refused ? { refused } : { carried }) };
+  const { how, recipe } = fit;
+  const carried = recipe && judge({ kind: nameOf(recipe), recipe });
+  if (carried && !carried.refused) return { ...base, how, missing: [], carried };
+  return {
+    ...base,
+    how,
+    missing: [],
+    refused: carried?.refused ?? (isLight(hash, how) ? 'password_changed' : 'recipe_foreign'),
+  };
+}
+
+/** A target would take the hash itself, and only the password was changed a little. */
+function isLight(hash: Hash, how: string[]): boolean {
+  return hash.encoded !== undefined && how.slice(0, -1).every((step) => /^(?:blanks around|NF|lower|upper)/.test(step));
 }
 
 /** How many were tried, and how long may still be searched. */
@@ -175,7 +183,9 @@ async function drive(checks: Iterable<Check>, clock: Clock, kept: number): Promi
 
 function nameOf(recipe: NonNullable<Hash['recipe']>): string {
   if (recipe.kind === 'pbkdf2') return `pbkdf2-${recipe.digest}`;
-  return recipe.kind === 'digest' ? `${recipe.digest}${recipe.order === 'plain' ? '' : `-${recipe.order}`}` : recipe.kind;
+  return recipe.kind === 'digest'
+    ? `${recipe.digest}${recipe.order === 'plain' ? '' : `-${recipe.order}`}`
+    : recipe.kind;
 }
 
 function missing(row: DoctorRow, hash: Hash, over: boolean): Missing[] {

@@ -4,7 +4,14 @@ import { digestBytes } from './pbkdf2.ts';
 /** Parts of the work whose speed differs from machine to machine in their own way. */
 export type Family = 'bcrypt' | 'argon2' | 'scrypt' | 'pbkdf2' | 'digest';
 
-const pbkdf2Us: Record<Digest, number> = { md5: 0.25, sha1: 0.25, sha224: 0.3, sha256: 0.3, sha384: 0.85, sha512: 0.85 };
+const pbkdf2Us: Record<Digest, number> = {
+  md5: 0.25,
+  sha1: 0.25,
+  sha224: 0.3,
+  sha256: 0.3,
+  sha384: 0.85,
+  sha512: 0.85,
+};
 
 export function familyOf(recipe: Recipe): Family {
   if (recipe.kind === 'bcrypt' || recipe.kind === 'scrypt' || recipe.kind === 'pbkdf2') return recipe.kind;
@@ -23,7 +30,9 @@ export function referenceMs(recipe: Recipe): number {
     case 'scrypt':
       return 0.00047 * 2 ** recipe.ln * recipe.r * recipe.p;
     case 'pbkdf2':
-      return (recipe.rounds * Math.ceil(recipe.hash.length / digestBytes[recipe.digest]) * pbkdf2Us[recipe.digest]) / 1000;
+      return (
+        (recipe.rounds * Math.ceil(recipe.hash.length / digestBytes[recipe.digest]) * pbkdf2Us[recipe.digest]) / 1000
+      );
     case 'sha256-crypt':
     case 'sha512-crypt':
       return 0.004 * recipe.rounds;

@@ -13,7 +13,7 @@ export function parseJson(text: string, again: Parser): Found | undefined {
   if (!fields) return { kind: 'json', refused: 'hash_malformed' };
   const { secretData, credentialData, hashedSaltedValue, custom_password_hash: custom } = fields;
   if (secretData !== undefined || credentialData !== undefined)
-    return keycloak({ ...object(credentialData), ...object(secretData) });
+    return keycloak({ ...object(secretData), ...object(credentialData) });
   if (hashedSaltedValue !== undefined) return keycloak({ ...fields, value: hashedSaltedValue });
   if (fields.hashIterations !== undefined) return keycloak(fields);
   if (custom !== undefined || (fields.algorithm !== undefined && fields.hash !== undefined))
@@ -45,7 +45,7 @@ function keycloak({ algorithm, hashIterations, salt, value, additionalParameters
   const [key, salted] = [fromBase64(string(value)), fromBase64(string(salt))];
   if (algorithm === 'argon2') {
     const more = object(additionalParameters) ?? {};
-    // Each one is a list with one text.
+    // Each one is a list with one text; those of the secret are empty.
     const one = (name: string) => (Array.isArray(more[name]) ? (more[name] as unknown[])[0] : more[name]);
     const kind = `argon2${one('type') ?? 'id'}`;
     if (!/^(?:1\.3|19)$/.test(String(one('version') ?? '1.3'))) return { kind, form, refused: 'argon2_version' };
@@ -62,7 +62,8 @@ function auth0(fields: Fields, again: Parser): Found {
   const form = 'Auth0';
   const algorithm = string(fields.algorithm).toLowerCase();
   const [hash, salt, password] = [object(fields.hash) ?? {}, object(fields.salt), object(fields.password) ?? {}];
-  if (!/^(?:utf-?8|ascii|!)$/i.test(string(password.encoding))) return { kind: algorithmKind(algorithm), form, refused: 'prehashed' };
+  if (!/^(?:utf-?8|ascii|!)$/i.test(string(password.encoding)))
+    return { kind: algorithmKind(algorithm), form, refused: 'prehashed' };
   if (hash.key !== undefined) return { kind: algorithmKind(algorithm), form, refused: 'peppered' };
   const decode = (text: unknown, encoding: unknown) =>
     /^base64$/i.test(string(encoding)) ? fromBase64(string(text)) : fromHex(string(text));

@@ -60,7 +60,8 @@ export const hashWarnings = {
   new_verifier: 'needs a ZITADEL of 2025-10 or later',
   cut_key: 'the derived key is cut to the length of its digest, so that it fits; it means the same',
   sha2_rounds: 'written with its rounds, so that targets before 2026-03 read it too',
-  bcrypt_72: 'passwords over 72 bytes were cut by some sources and are refused by the target: those users cannot log in',
+  bcrypt_72:
+    'passwords over 72 bytes were cut by some sources and are refused by the target: those users cannot log in',
 } as const;
 export type HashWarning = keyof typeof hashWarnings;
 

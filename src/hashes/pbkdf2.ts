@@ -2,7 +2,14 @@ import { count, fromBase64, fromHex } from './bytes.ts';
 import type { Digest, Found } from './kinds.ts';
 
 /** Bytes that a digest gives; a key shorter than half of it was cut. */
-export const digestBytes: Record<Digest, number> = { md5: 16, sha1: 20, sha224: 28, sha256: 32, sha384: 48, sha512: 64 };
+export const digestBytes: Record<Digest, number> = {
+  md5: 16,
+  sha1: 20,
+  sha224: 28,
+  sha256: 32,
+  sha384: 48,
+  sha512: 64,
+};
 
 /** passlib's, Django's, Werkzeug's, and those of directories. */
 export function parsePbkdf2(text: string): Found | undefined {
@@ -31,7 +38,10 @@ export function pbkdf2(
 
 /** `SHA-256`, `sha256`, `HMAC-SHA256`, `` (SHA-1) … → digest; undefined for others. */
 function digestNamed(name: string): Digest | undefined {
-  const plain = name.toLowerCase().replace(/^hmac[-_]?/, '').replace(/[-_]/g, '');
+  const plain = name
+    .toLowerCase()
+    .replace(/^hmac[-_]?/, '')
+    .replace(/[-_]/g, '');
   if (plain === '') return 'sha1';
   return plain !== 'md5' && Object.hasOwn(digestBytes, plain) ? (plain as Digest) : undefined;
 }

@@ -64,12 +64,23 @@ export const hashReasons = {
     'made with a secret (pepper) that no target can be told',
     'Let the source check it at the next login and set the password then, or send links.',
   ],
+  recipe_foreign: [
+    'the recipe is known, but no target follows it',
+    'Let the source check it at the next login and set the password then, or send links.',
+  ],
+  password_changed: [
+    'the source changes a password before it hashes it (blanks, case or Unicode form), the target does not',
+    'Whoever types it as the source made it can log in. Import with that in mind, or send links to be sure.',
+  ],
   wrapped: [
     'a hash of another hash: no target does the inner one first',
     'Users who logged in at the source since have a plain one. Send links to the others.',
   ],
   argon2d: ['argon2d, which targets refuse', 'Let the source check it at the next login, or send links.'],
-  argon2_version: ['argon2 of a version other than 1.3 (v=19)', 'Let the source check it at the next login, or send links.'],
+  argon2_version: [
+    'argon2 of a version other than 1.3 (v=19)',
+    'Let the source check it at the next login, or send links.',
+  ],
   bcrypt_bare: [
     'bcrypt of the first kind, without a letter ($2$), which targets do not parse',
     'It cannot be rewritten for certain: how it treats other than ASCII is not known. Send links.',
@@ -90,10 +101,7 @@ export const hashReasons = {
     'a password in clear behind a prefix',
     'Remove the prefix and import the column as passwords, not as hashes.',
   ],
-  target_bcrypt_only: [
-    'v1 checks bcrypt only',
-    'Import it into v2, whose verifiers are a matter of configuration.',
-  ],
+  target_bcrypt_only: ['v1 checks bcrypt only', 'Import it into v2, whose verifiers are a matter of configuration.'],
 } as const;
 
 export type HashReason = keyof typeof hashReasons;

@@ -31,7 +31,8 @@ export function recognise(text: string, { peppered = false }: RecogniseOptions =
 }
 
 /** Wrappers whose inside is a hash with a mark of its own. */
-const wrapper = /^(?:\{(?:CRYPT|BCRYPT|ARGON2|(?:BLF|MD5|SHA256|SHA512)-CRYPT)\}|argon2(?=\$argon2)|bcrypt\$(?=\$2))(.*)$/is;
+const wrapper =
+  /^(?:\{(?:CRYPT|BCRYPT|ARGON2|(?:BLF|MD5|SHA256|SHA512)-CRYPT)\}|argon2(?=\$argon2)|bcrypt\$(?=\$2))(.*)$/is;
 
 function find(text: string, depth: number): Found | undefined {
   if (text.length > longest || depth > 2) return { kind: 'unknown', refused: 'hash_unknown' };

@@ -13,8 +13,7 @@ export function parseScrypt(text: string): Found | undefined {
 }
 
 function phc(text: string): Found {
-  const [, ln, r, p, salt, hash] =
-    /^\$(?:scrypt|7)\$ln=(\d+),r=(\d+),p=(\d+)\$([^$]*)\$([^$]*)$/.exec(text) ?? [];
+  const [, ln, r, p, salt, hash] = /^\$(?:scrypt|7)\$ln=(\d+),r=(\d+),p=(\d+)\$([^$]*)\$([^$]*)$/.exec(text) ?? [];
   if (ln === undefined) return { kind: 'scrypt', refused: text.startsWith('$7$') ? 'no_verifier' : 'hash_malformed' };
   return scrypt({ ln: count(ln), r: count(r), p: count(p) }, fromBase64(salt ?? '!'), fromBase64(hash ?? '!'));
 }

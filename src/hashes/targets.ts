@@ -80,7 +80,8 @@ function outside(recipe: Recipe, cost: Record<string, number>, verifier: Verifie
 
 /** The target's own way to write it. `cut`: only the first digest of a longer derived key was needed. */
 function encode(recipe: Recipe): { text?: string; cut?: boolean } {
-  if ('salt' in recipe && recipe.salt.length === 0 && !(recipe.kind === 'digest' && recipe.order === 'plain')) return {};
+  if ('salt' in recipe && recipe.salt.length === 0 && !(recipe.kind === 'digest' && recipe.order === 'plain'))
+    return {};
   switch (recipe.kind) {
     case 'bcrypt':
     case 'phpass':
@@ -106,7 +107,9 @@ function encode(recipe: Recipe): { text?: string; cut?: boolean } {
     }
     case 'sha256-crypt':
     case 'sha512-crypt':
-      return { text: `$${recipe.kind === 'sha256-crypt' ? 5 : 6}$rounds=${recipe.rounds}$${recipe.salt}$${recipe.text}` };
+      return {
+        text: `$${recipe.kind === 'sha256-crypt' ? 5 : 6}$rounds=${recipe.rounds}$${recipe.salt}$${recipe.text}`,
+      };
     case 'md5-crypt':
       return { text: `$1$${recipe.salt}$${recipe.text}` };
     case 'digest': {

@@ -16,7 +16,6 @@ export interface VerifyLimits {
 /** `too_costly`: nothing was computed. */
 export type Verdict = 'match' | 'no_match' | 'too_costly';
 
-
 const derivePbkdf2 = promisify(pbkdf2);
 const deriveScrypt = promisify<Buffer, Buffer, number, { N: number; r: number; p: number; maxmem: number }, Buffer>(
   scrypt,

@@ -112,7 +112,7 @@ export function createWebhooks(redis: Redis, keys: Keys, jobKey: JobKey) {
       const { org, url, events, by: createdBy } = given;
       const id = makeWebhookId();
       const at = await now();
-      // What was told in this very millisecond came before it, or nobody could tell.
+      // What was told in this very millisecond counts as before.
       const createdAt = new Date(at + 1).toISOString();
       const webhook: Webhook = { id, org, url, events, createdAt, createdBy, secrets: [{ sealed: await seal(id) }] };
       const names = [keys.webhook(id), keys.webhooks(org), keys.webhookCursor, keys.allWebhooks];

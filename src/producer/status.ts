@@ -47,6 +47,7 @@ export interface InstallationStatus {
   queues: QueueDepths;
   /** Jobs that ended within the last minute and the last five, at the workers that are alive. */
   ended: Beat['ended'];
+  /** For backends that take jobs; null when none does. */
   expectedWaitMs: number | null;
   backends: BackendHealth[];
   /** The first 50. */

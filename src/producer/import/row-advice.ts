@@ -18,6 +18,9 @@ const ended: Readonly<Record<string, string>> = {
   protected_user: 'Have it imported by a caller with the permission admin.',
   roles_unreadable: 'Have it imported by a caller with the permission admin, or let the worker read roles.',
   proof_failed: 'Look at the backend: it stored something else than it was sent.',
+  user_not_found:
+    'Look for a slip in the name, and whether the user is in this organization; or name the user by id (--by id).',
+  user_ambiguous: 'Name this user by id: take the row into a list of its own (--by id).',
   'COMMAND-G8dh3': 'Look whether the user id is right and the user exists in this organization.',
   'COMMAND-M9dse': 'Let the user be initialized first.',
   'COMMAND-3M0fs': 'Choose a password that fits the policy.',
