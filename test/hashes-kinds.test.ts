@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash, pbkdf2Sync, scryptSync } from 'node:crypto';
 import { hashSync } from '@node-rs/bcrypt';
 import { argon2i, argon2id } from 'hash-wasm';
@@ -173,7 +174,7 @@ describe('scrypt', () => {
 });
 
 describe('crypt(3) and its children', () => {
-  test.each(['$5$saltsalt', '$6$0123456789abcdef', '$5$rounds=1234$x', '$6$rounds=77777$saltsalt'])(
+  test.each(['$5$saltsalt', '$6$0123456789abcdef', '$5$rounds=1234$x', '$6$rounds=7777$saltsalt'])(
     'sha-crypt %s',
     async (setting) => {
       const hash = await provesItself(encrypt(password, setting), 'sha2');
@@ -181,11 +182,13 @@ describe('crypt(3) and its children', () => {
       expect(hash.encoded).toContain('$rounds=');
     },
   );
-  test('passwords and salts of any length agree with another library', async () => {
-    for (const size of [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128]) {
+  // unixcrypt errs for passwords of exactly 32 or 64 bytes; OpenSSL does not.
+  test('passwords of any length agree with OpenSSL', async () => {
+    for (const size of [1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128]) {
       const long = 'ñ'.repeat(size);
-      for (const setting of ['$5$rounds=1000$a', '$6$rounds=1000$saltsaltsaltsalt']) {
-        const { recipe } = recognise(encrypt(long, setting));
+      for (const kind of ['-1', '-5', '-6']) {
+        const made = execFileSync('openssl', ['passwd', kind, '-salt', 'saltsalt', '-stdin'], { input: `${long}\n` });
+        const { recipe } = recognise(made.toString().trim());
         expect(recipe && (await verifyHash(recipe, Buffer.from(long)))).toBe('match');
       }
     }
@@ -197,7 +200,9 @@ describe('crypt(3) and its children', () => {
     ['$P$9saltsaltHhlhuXi6suUfVGbwbQ7W71', 'phpass'],
     ['$H$9saltsaltHhlhuXi6suUfVGbwbQ7W71', 'phpass'],
     ['$S$DsaltsaltfitmBk1N0JMQPm0UzwsJd33r6xxE4QaWw0wxiwE8sw7', 'drupal7'],
-  ])('%s', (text, verifier) => provesItself(text, verifier));
+  ])('%s', async (text, verifier) => {
+    await provesItself(text, verifier);
+  });
 });
 
 describe('md5', () => {

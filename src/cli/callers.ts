@@ -188,7 +188,10 @@ const iso = (ms: number) => new Date(ms).toISOString();
 
 function withFile(command: Command): Command {
   return command
-    .option('--file <path>', 'the callers file (default: PASSFERRY_CALLERS_FILE, else that of the local `passferry up`)')
+    .option(
+      '--file <path>',
+      'the callers file (default: PASSFERRY_CALLERS_FILE, else that of the local `passferry up`)',
+    )
     .option('--json', 'print JSON');
 }
 

@@ -191,7 +191,16 @@ async function firstLook(path: string, options: ImportOptions): Promise<Look> {
   return look;
 }
 
-function told({ message, reason, fields }: { message: string; reason: string; fields: { field: string }[] }): string {
+/** Of a refusal: what, why, and which fields. */
+export function told({
+  message,
+  reason,
+  fields,
+}: {
+  message: string;
+  reason: string;
+  fields: { field: string }[];
+}): string {
   const places = fields.length > 0 ? `; look at: ${fields.map((each) => each.field).join(', ')}` : '';
   return `${message} (${reason})${places}`;
 }

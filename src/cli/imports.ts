@@ -201,7 +201,8 @@ async function rejects(api: ApiClient, id: string, options: Options): Promise<nu
       );
     }
     for (const hint of hints) note(hint);
-    if (blank && rows > 0) note('passwords are blank there; --with-secrets --file FILE joins them from the file that was sent');
+    if (blank && rows > 0)
+      note('passwords are blank there; --with-secrets --file FILE joins them from the file that was sent');
   }
   return rows > 0 ? exits.notInEffect : exits.ok;
 }

@@ -10,9 +10,10 @@ import { ask } from './ask.ts';
 import { type ApiClient, type ConnectionOptions, connect, problemOf, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
 import { fetchHandout } from './handout.ts';
-import { exitOfRun } from './import.ts';
+import { exitOfRun, told } from './import.ts';
+import { holdLines, watchOrAsk } from './import-hold.ts';
 import { mailsOption } from './import-options.ts';
-import { isOver, watch } from './import-watch.ts';
+import { isOver } from './import-watch.ts';
 import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
 import { type Rejects, rejectsPath, writeRejects } from './rejects.ts';
 import { notInEffect } from './report.ts';
@@ -90,10 +91,13 @@ async function runReset(file: string, options: ResetOptions): Promise<number> {
   try {
     const accepted = await send(api, path, key, options, recipient, interrupted.signal);
     id = accepted.id;
-    const view = options.detach ? accepted : await watch(api, id, options, interrupted.signal);
+    const view = options.detach ? accepted : await watchOrAsk(api, id, options, interrupted.signal);
     if (options.detach || !isOver(view)) {
       if (options.json) sayJson({ ...view, key });
-      else say(`reset ${printable(id)} goes on; watch it: passferry imports watch ${printable(id)}`);
+      else {
+        say(`reset ${printable(id)} is ${view.state}; watch it: passferry imports watch ${printable(id)}`);
+        for (const line of holdLines(view)) say(line);
+      }
       return options.detach ? exits.ok : exits.pending;
     }
     return await report(api, view, key, options, path);
@@ -181,7 +185,7 @@ async function send(
     ...(endSessions && { endSessions: 'true' }),
     ...(dryRun && { dryRun: 'true' }),
     ...(maxFailures !== undefined && { maxFailures }),
-    ...(mails !== undefined && { mails }),
+    ...(mails && { mails }),
     ...(rate !== undefined && { rate }),
     ...(recipient !== undefined && { recipient }),
   });
@@ -195,9 +199,7 @@ async function send(
     signal,
   });
   if (reply.ok) return reply.body;
-  const { reason, message, fields } = problemOf(reply);
-  const places = fields.length > 0 ? `; look at: ${fields.map(({ field }) => field).join(', ')}` : '';
-  throw cliError(exits.unreachable, `the reset did not start: ${message} (${reason})${places}`);
+  throw cliError(exits.unreachable, `the reset did not start: ${told(problemOf(reply))}`);
 }
 
 async function report(

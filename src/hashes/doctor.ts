@@ -67,13 +67,16 @@ export async function diagnose(row: DoctorRow, password: string, options: Doctor
     ...base,
     how,
     missing: [],
-    refused: carried?.refused ?? (isLight(hash, how) ? 'password_changed' : 'recipe_foreign'),
+    refused: carried?.refused ?? whyNot(hash, how),
   };
 }
 
-/** A target would take the hash itself, and only the password was changed a little. */
-function isLight(hash: Hash, how: string[]): boolean {
-  return hash.encoded !== undefined && how.slice(0, -1).every((step) => /^(?:blanks around|NF|lower|upper)/.test(step));
+/** Why no target follows a recipe that is no kind of its own. */
+function whyNot(hash: Hash, how: string[]): HashReason {
+  // A target would take the hash itself, and only the password was changed a little.
+  const isLight = how.slice(0, -1).every((step) => /^(?:blanks around|NF|lower|upper)/.test(step));
+  if (isLight && hash.encoded !== undefined) return 'password_changed';
+  return hash.refused === 'prehashed' ? 'prehashed' : 'recipe_foreign';
 }
 
 /** How many were tried, and how long may still be searched. */
@@ -107,8 +110,8 @@ function clockOf(start: number, budgetMs: number, onProgress: DoctorOptions['onP
   return clock;
 }
 
-/** Kept from the derivations for the digests of digests, which come after them. ms. */
-const forChains = 2500;
+/** Kept from the derivations for the digests of digests that come after them. ms. */
+const forChains = 1500;
 
 async function search(row: DoctorRow, hash: Hash, password: string, clock: Clock): Promise<Tried['fit']> {
   const passwords = passwordForms(password);
@@ -131,16 +134,22 @@ async function search(row: DoctorRow, hash: Hash, password: string, clock: Clock
     const old = await first(await tryMd4(aim, passwords), clock);
     if (old) return old;
   }
+  // Digests of digests cost ms, derivations with many rounds tenths of seconds.
+  const most = Math.min(Math.max(row.iterations ?? 0, 5000) + 1, 200_000);
+  const chains = async (forms: Form[], salts: number): Promise<Tried['fit']> => {
+    for (const aim of aims) {
+      const fit = await first(tryChains(aim, forms, saltsOf(aim).slice(0, salts), most), clock);
+      if (fit) return fit;
+    }
+    return undefined;
+  };
+  const likely = await chains(plain.slice(0, 1), 2);
+  if (likely) return likely;
   for (const aim of aims) {
     const fit = await drive(checksOfBytes(aim, passwords, saltsOf(aim), row.iterations), clock, forChains);
     if (fit) return fit;
   }
-  for (const aim of aims) {
-    const most = Math.min(Math.max(row.iterations ?? 0, 5000) + 1, 200_000);
-    const fit = await first(tryChains(aim, plain.slice(0, 3), saltsOf(aim).slice(0, 3), most), clock);
-    if (fit) return fit;
-  }
-  return undefined;
+  return chains(plain.slice(1, 3), 3);
 }
 
 async function first(all: Iterable<Tried>, clock: Clock): Promise<Tried['fit']> {
