@@ -18,6 +18,7 @@ const documents = [
   'docs/api.md',
   'docs/configuration.md',
   'docs/import.md',
+  'docs/hashes.md',
   'docs/backup.md',
   'docs/security.md',
 ];

@@ -115,6 +115,16 @@ export function problemOf(reply: Reply<unknown>): Problem {
   };
 }
 
+/** Of a refusal: what, why, and which fields. */
+export function told({
+  message,
+  reason,
+  fields,
+}: Pick<Problem, 'message' | 'reason'> & { fields: { field: string }[] }) {
+  const places = fields.length > 0 ? `; look at: ${fields.map(({ field }) => field).join(', ')}` : '';
+  return `${message} (${reason})${places}`;
+}
+
 const codeOfGrpc = (grpc: number) => Object.entries(codes).find(([, facts]) => facts.grpc === grpc)?.[0];
 const codeOfHttp = (http: number) => Object.entries(codes).find(([, facts]) => facts.http === http)?.[0];
 

@@ -8,7 +8,7 @@ import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
 import type { RunView } from '../run.ts';
 import { ask } from './ask.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
-import { connect, problemOf, withConnection } from './client.ts';
+import { connect, problemOf, told, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
 import { holdLines, waitsForPerson, watchOrAsk } from './import-hold.ts';
 import { type Look, lookAt, showLook } from './import-look.ts';
@@ -189,20 +189,6 @@ async function firstLook(path: string, options: ImportOptions): Promise<Look> {
     );
   }
   return look;
-}
-
-/** Of a refusal: what, why, and which fields. */
-export function told({
-  message,
-  reason,
-  fields,
-}: {
-  message: string;
-  reason: string;
-  fields: { field: string }[];
-}): string {
-  const places = fields.length > 0 ? `; look at: ${fields.map((each) => each.field).join(', ')}` : '';
-  return `${message} (${reason})${places}`;
 }
 
 const mediaTypes: Record<ImportFormat, string> = {

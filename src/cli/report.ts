@@ -125,3 +125,10 @@ export function printReport(report: Report, json: boolean): void {
   if (json) sayJson(reportJson(report));
   else for (const line of reportLines(report)) say(line);
 }
+
+/** Truthful about what a reset does not end. */
+export function sessionsLine({ options, sessionsEnded = 0, sessionsKept = 0 }: RunView): string {
+  if (!options.reset?.endSessions) return 'sessions and tokens stay valid';
+  const kept = sessionsKept > 0 ? `; those of ${counted(sessionsKept, 'user')} could not be ended and stay valid` : '';
+  return `${counted(sessionsEnded, 'session')} ended${kept}; tokens that were issued before stay valid until they expire`;
+}

@@ -7,16 +7,16 @@ import { peekList } from '../producer/resets/list.ts';
 import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
 import { type ResetKind, type ResetMode, type RunView, resetKinds, resetModes } from '../run.ts';
 import { ask } from './ask.ts';
-import { type ApiClient, type ConnectionOptions, connect, problemOf, withConnection } from './client.ts';
+import { type ApiClient, type ConnectionOptions, connect, problemOf, told, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
 import { fetchHandout } from './handout.ts';
-import { exitOfRun, told } from './import.ts';
+import { exitOfRun } from './import.ts';
 import { holdLines, watchOrAsk } from './import-hold.ts';
 import { mailsOption } from './import-options.ts';
 import { isOver } from './import-watch.ts';
 import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
 import { type Rejects, rejectsPath, writeRejects } from './rejects.ts';
-import { notInEffect } from './report.ts';
+import { notInEffect, sessionsLine } from './report.ts';
 
 interface ResetOptions extends ConnectionOptions {
   mode: ResetMode;
@@ -243,11 +243,4 @@ async function report(
     say(`${counted(written, 'password')} to hand out, sealed: ${printable(options.handout as string)}`);
   say(`reset ${printable(view.id)} ${printable(view.state)}`);
   return exitOfRun(view);
-}
-
-/** Truthful about what a reset does not end. */
-function sessionsLine({ options, sessionsEnded = 0, sessionsKept = 0 }: RunView): string {
-  if (!options.reset?.endSessions) return 'sessions and tokens stay valid';
-  const kept = sessionsKept > 0 ? `; those of ${counted(sessionsKept, 'user')} could not be ended and stay valid` : '';
-  return `${counted(sessionsEnded, 'session')} ended${kept}; tokens that were issued before stay valid until they expire`;
 }

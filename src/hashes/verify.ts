@@ -33,7 +33,8 @@ const bcryptBytes = 72;
  */
 export async function verifyHash(recipe: Recipe, password: Buffer, limits: VerifyLimits = {}): Promise<Verdict> {
   const { maxMs = 10_000, maxBytes = 512 * 1024 * 1024 } = limits;
-  if (password.length > longest) return 'no_match';
+  // An empty password is never one, although every algorithm would take it.
+  if (password.length === 0 || password.length > longest) return 'no_match';
   if (referenceMs(recipe) > maxMs || workingBytes(recipe) > maxBytes) return 'too_costly';
   return (await matches(recipe, password)) ? 'match' : 'no_match';
 }
@@ -50,7 +51,7 @@ async function matches(recipe: Recipe, password: Buffer): Promise<boolean> {
       const { kind, m, t, p, salt, hash } = recipe;
       const options = { password, salt, iterations: t, parallelism: p, memorySize: m, hashLength: hash.length };
       // The library wants at least 8 KiB for each lane.
-      if (m < 8 * p || p < 1 || t < 1 || password.length === 0) return false;
+      if (m < 8 * p || p < 1 || t < 1) return false;
       return same(Buffer.from(await argon2[kind]({ ...options, outputType: 'binary' })), hash);
     }
     case 'scrypt': {
