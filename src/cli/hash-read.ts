@@ -27,13 +27,14 @@ export interface Line {
 }
 
 /** Lines of a stream, whatever ends them; a byte order mark is dropped. */
-export async function* linesOf(stream: AsyncIterable<Buffer | string>): AsyncGenerator<Line> {
+async function* linesOf(stream: AsyncIterable<Buffer | string>): AsyncGenerator<Line> {
   const decoder = new TextDecoder();
   let [line, pending, wasCr] = [1, '', false];
   for await (const chunk of stream) {
     let text = decoder.decode(Buffer.from(chunk), { stream: true });
-    if (wasCr && text.startsWith('\n')) text = text.slice(1);
     if (text === '') continue;
+    // A line end that was cut between two chunks.
+    if (wasCr && text.startsWith('\n')) text = text.slice(1);
     wasCr = text.endsWith('\r');
     const parts = text.split(/\r\n|\n|\r/);
     for (const [index, part] of parts.entries()) {

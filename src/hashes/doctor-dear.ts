@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import type { Tried } from './doctor-cheap.ts';
 import { type Form, otherSalts } from './doctor-forms.ts';
 import type { Aim } from './doctor-targets.ts';
+import { referenceMs } from './estimate.ts';
 import type { Digest, Recipe } from './kinds.ts';
 import { digestBytes } from './pbkdf2.ts';
 
@@ -59,7 +60,7 @@ function without(recipe: Recipe & { kind: 'bcrypt' }): Recipe {
   return rest;
 }
 
-/** Rounds that frameworks have as defaults, the common first. */
+/** Rounds that frameworks have as defaults. */
 const commonRounds = [
   1000, 10_000, 1, 1024, 2048, 4096, 5000, 100_000, 20_000, 12_000, 15_000, 24_000, 25_000, 27_500, 29_000, 30_000,
   36_000, 50_000, 60_000, 64_000, 65_536, 120_000, 150_000, 180_000, 210_000, 260_000, 310_000, 390_000, 600_000,
@@ -73,30 +74,31 @@ const commonScrypt = [
   [16, 8, 1],
 ] as const;
 
-/** Bytes without a recipe: the derivations that frameworks write so. Dear ones last. */
-export function* checksOfBytes(aim: Aim, passwords: Form[], salts: Form[], rounds?: number): Generator<Check> {
+/** Bytes without a recipe: the derivations that frameworks write so, the cheap and likely first. */
+export function checksOfBytes(aim: Aim, passwords: Form[], salts: Form[], rounds?: number): Check[] {
   const hash = aim.bytes;
-  if (hash.length < 16) return;
+  if (hash.length < 16) return [];
   const exact = (Object.keys(digestBytes) as Digest[]).filter((name) => digestBytes[name] === hash.length);
   const names = [...new Set<Digest>([...exact, 'sha1', 'sha256', 'sha512'])].filter((name) => name !== 'md5');
   const few = passwords.filter(({ how }) => how.length === 0 || (how.length === 1 && how[0] === 'as utf16le'));
-  const check = (recipe: Recipe, password: Form, salt: Form, name: string): Check => ({
-    recipe,
-    password: password.bytes,
-    how: [...password.how, ...salt.how, name, ...aim.how.slice(-1)],
-    asIs: password.how.length === 0,
-  });
-  for (const turns of rounds === undefined ? commonRounds : [rounds]) {
-    for (const salt of salts.slice(0, 4))
+  const checks: { check: Check; weight: number }[] = [];
+  const add = (recipe: Recipe, password: Form, salt: number, name: string, unlikely: number) => {
+    const how = [...password.how, ...(salts[salt]?.how ?? []), name, ...aim.how.slice(-1)];
+    const check = { recipe, password: password.bytes, how, asIs: password.how.length === 0 };
+    checks.push({ check, weight: referenceMs(recipe) * (1 + salt) * unlikely * (1 + 3 * password.how.length) });
+  };
+  for (const [index, salt] of salts.slice(0, 4).entries()) {
+    for (const turns of rounds === undefined ? commonRounds : [rounds])
       for (const password of rounds === undefined ? few : passwords.slice(0, 40))
-        for (const digest of names) {
+        for (const [place, digest] of names.entries()) {
           const recipe: Recipe = { kind: 'pbkdf2', digest, rounds: turns, salt: salt.bytes, hash };
-          yield check(recipe, password, salt, `PBKDF2-${digest}, ${turns} rounds`);
+          add(recipe, password, index, `PBKDF2-${digest}, ${turns} rounds`, 1 + place);
         }
-    if (turns !== 1000 && turns !== rounds) continue;
     for (const [ln, r, p] of commonScrypt)
-      for (const salt of salts.slice(0, 4))
-        for (const password of few.slice(0, 1))
-          yield check({ kind: 'scrypt', ln, r, p, salt: salt.bytes, hash }, password, salt, `scrypt, N=${2 ** ln}`);
+      for (const password of few.slice(0, 1)) {
+        const recipe: Recipe = { kind: 'scrypt', ln, r, p, salt: salt.bytes, hash };
+        add(recipe, password, index, `scrypt, N=${2 ** ln}`, 1);
+      }
   }
+  return checks.sort((a, b) => a.weight - b.weight).map(({ check }) => check);
 }
