@@ -1,4 +1,5 @@
 import type { ImportReason } from './reasons.ts';
+import { createRemainder } from './remainder.ts';
 
 /** A record longer than this is refused; no more than this (and one chunk) is ever held. Bytes of UTF-8. */
 export const recordLimit = 64 * 1024;
@@ -67,7 +68,7 @@ const modes = { start: 0, bare: 1, quoted: 2, closed: 3, bad: 4, skip: 5 } as co
 export function cutCsv(dialect: Dialect, place: Place): Cutter<Cut> {
   const { delimiter, loneCr, skipSpaces, passwordAt, comments } = dialect;
   const eol = loneCr ? CR : LF;
-  let held: Buffer = Buffer.alloc(0);
+  const remainder = createRemainder();
   let { line, byte } = place;
   const { width } = place;
 
@@ -81,7 +82,7 @@ export function cutCsv(dialect: Dialect, place: Place): Cutter<Cut> {
   let breaks = 0;
   const bounds: number[] = [];
   let fields = 0;
-  const cut: Cut = { buffer: held, start: 0, end: 0, line, byte, fields, bounds, reason: undefined };
+  const cut: Cut = { buffer: Buffer.alloc(0), start: 0, end: 0, line, byte, fields, bounds, reason: undefined };
 
   function begin(next: number): void {
     mode = next;
@@ -211,7 +212,7 @@ export function cutCsv(dialect: Dialect, place: Place): Cutter<Cut> {
           begin(modes.start);
         } else begin(modes.skip);
       }
-      held = Buffer.from(buffer.subarray(start));
+      remainder.keep(buffer.subarray(start));
     } finally {
       // What was read is zeroed once the reader asks for more: it holds passwords (P4).
       buffer.fill(0);
@@ -219,16 +220,7 @@ export function cutCsv(dialect: Dialect, place: Place): Cutter<Cut> {
   }
 
   return {
-    take(chunk, final) {
-      let buffer = chunk;
-      if (held.length > 0) {
-        buffer = Buffer.concat([held, chunk]);
-        held.fill(0);
-        chunk.fill(0);
-      }
-      held = Buffer.alloc(0);
-      return records(buffer, final);
-    },
-    close: () => void held.fill(0),
+    take: (chunk, final) => records(remainder.join(chunk), final),
+    close: remainder.wipe,
   };
 }

@@ -1,6 +1,7 @@
 import { CR, type Cutter, LF, type Place, recordLimit } from './csv-cut.ts';
 import type { Frame } from './lines.ts';
 import { fileError } from './reasons.ts';
+import { createRemainder } from './remainder.ts';
 
 const QUOTE = 34;
 const BACKSLASH = 92;
@@ -21,7 +22,7 @@ const modes = { before: 0, between: 1, element: 2, lost: 3, after: 4 } as const;
  * @throws json_array_cut, json_array_trailing
  */
 export function cutJsonArray(place: Place): Cutter<Frame> {
-  let held: Buffer = Buffer.alloc(0);
+  const remainder = createRemainder();
   let { line, byte } = place;
   const { width } = place;
 
@@ -116,8 +117,7 @@ export function cutJsonArray(place: Place): Cutter<Frame> {
         if (!space && value !== COMMA) margin = false;
       }
       if (mode !== modes.element || tooLong) goOn(i);
-      held = Buffer.from(buffer.subarray(start));
-      offset = held.length;
+      offset = remainder.keep(buffer.subarray(start));
     } finally {
       // What was read is zeroed once the reader asks for more: it holds passwords (P4).
       buffer.fill(0);
@@ -129,16 +129,7 @@ export function cutJsonArray(place: Place): Cutter<Frame> {
   const fits = (at: number) => elementColumn < 0 || at <= elementColumn;
 
   return {
-    take(chunk, final) {
-      let buffer = chunk;
-      if (held.length > 0) {
-        buffer = Buffer.concat([held, chunk]);
-        held.fill(0);
-        chunk.fill(0);
-      }
-      held = Buffer.alloc(0);
-      return elements(buffer, final);
-    },
-    close: () => void held.fill(0),
+    take: (chunk, final) => elements(remainder.join(chunk), final),
+    close: remainder.wipe,
   };
 }

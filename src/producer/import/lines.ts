@@ -1,5 +1,6 @@
 import { CR, type Cutter, LF, type Place, recordLimit } from './csv-cut.ts';
 import type { ImportReason } from './reasons.ts';
+import { createRemainder } from './remainder.ts';
 
 /** One record as it stands in the file, without its line end; or why it cannot be one. `line`: where it starts, from 1. */
 export type Frame = { line: number; byte: number } & ({ bytes: Buffer } | { reason: ImportReason });
@@ -9,7 +10,7 @@ export type Frame = { line: number; byte: number } & ({ bytes: Buffer } | { reas
  * chunks.
  */
 export function cutLines(place: Place): Cutter<Frame> {
-  let held: Buffer = Buffer.alloc(0);
+  const remainder = createRemainder();
   let { line, byte } = place;
   const { width } = place;
   let skipping = false;
@@ -49,7 +50,7 @@ export function cutLines(place: Place): Cutter<Frame> {
         afterCr = buffer[end] === CR && end + 1 === buffer.length;
         goOn(end < 0 ? buffer.length : end + (crlf ? 2 : 1));
       }
-      held = Buffer.from(buffer.subarray(at));
+      remainder.keep(buffer.subarray(at));
     } finally {
       // What was read is zeroed once the reader asks for more: it holds passwords (P4).
       buffer.fill(0);
@@ -57,17 +58,8 @@ export function cutLines(place: Place): Cutter<Frame> {
   }
 
   return {
-    take(chunk, final) {
-      let buffer = chunk;
-      if (held.length > 0) {
-        buffer = Buffer.concat([held, chunk]);
-        held.fill(0);
-        chunk.fill(0);
-      }
-      held = Buffer.alloc(0);
-      return lines(buffer, final);
-    },
-    close: () => void held.fill(0),
+    take: (chunk, final) => lines(remainder.join(chunk), final),
+    close: remainder.wipe,
   };
 }
 
