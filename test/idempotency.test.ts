@@ -150,6 +150,33 @@ describe('the key itself', () => {
     expect(new Set(made).size).toBe(made.length);
   });
 
+  it('that was made proves which request it names, and nothing of the password is stored for that', async () => {
+    const [user, password] = [await person(), newPassword()];
+    const first = await pf.set('acme', user, password);
+    const [key, job] = [first.headers.get('idempotency-key'), first.headers.get('passferry-job')] as [string, string];
+    expect(await redis.hmget(redisKeys('passferry').job(job), 'fingerprint', 'joinable')).toEqual(['made.same', null]);
+
+    const again = await pf.set('acme', user, password, keyed(key));
+    expect([again.status, again.headers.get('passferry-job')]).toEqual([200, job]);
+    const altered = key.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'));
+    const others = [
+      await pf.set('acme', user, newPassword(), keyed(key)),
+      await pf.set('acme', await person(), password, keyed(key)),
+    ];
+    expect(others.map((each) => [each.status, reasonOf(each)])).toEqual([
+      [422, 'idempotency_key_reused'],
+      [422, 'idempotency_key_reused'],
+    ]);
+    // One that only looks like ours is a key of its caller's.
+    const own = await pf.set('acme', user, password, keyed(altered));
+    expect(own.headers.get('passferry-job')).not.toBe(job);
+    const fingerprint = await redis.hget(
+      redisKeys('passferry').job(own.headers.get('passferry-job') as string),
+      'fingerprint',
+    );
+    expect(fingerprint).not.toMatch(/^made/);
+  });
+
   it.each([
     ['empty', ''],
     ['too long', 'k'.repeat(256)],
