@@ -1,4 +1,5 @@
 import type { PassferryError } from '../errors.ts';
+import type { Verifier } from '../hashes/kinds.ts';
 import type { BackendName, Details, Result } from '../job.ts';
 import type { Secret } from '../secret.ts';
 
@@ -19,6 +20,47 @@ export interface Change {
   changeRequired: boolean;
   /** Do not end `stale`. */
   overwriteNewer: boolean;
+}
+
+/** A hash that is stored as it is; the policy is not asked. */
+export interface HashChange extends Omit<Change, 'password'> {
+  /** In the form that the backend takes. */
+  hash: Secret;
+}
+
+/** The password of a user as the backend has it, read in one statement. */
+export interface StoredPassword {
+  user: BackendUser;
+  /** As it is stored; undefined: the user has none. */
+  hash?: Secret;
+  /** The sequence of our change that is in force; undefined: what is in force was not written by us. */
+  appliedSeq?: bigint;
+}
+
+/** A user of a backend, for whoever goes through all of them. */
+export interface ListedUser {
+  /** The id in the other backend where that is another one, as mapped. */
+  user: string;
+  org: string;
+  /** The id here. */
+  id: string;
+  /** What a new user of the other backend is made from, as far as it is known here. */
+  profile?: UserProfile;
+}
+
+export interface UserProfile {
+  userName?: string;
+  givenName?: string;
+  familyName?: string;
+  email?: string;
+  emailVerified?: boolean;
+}
+
+/** Users in the order of their ids. */
+export interface UserPage {
+  users: ListedUser[];
+  /** Where the next page begins; absent: there is none. */
+  next?: string;
 }
 
 /** What a backend did. `details` are those of the change that is in force for `set` and `unchanged`. */
@@ -81,6 +123,22 @@ export interface Backend {
    */
   readonly exact: boolean;
   setPassword(change: Change, signal: AbortSignal): Promise<Applied>;
+  /**
+   * Stores a hash as it is, in the same order and with the same answers as `setPassword`. `unchanged`: it is stored already, where that
+   * can be told. Error of scope user: `hash_refused`.
+   */
+  setHash?(change: HashChange, signal: AbortSignal): Promise<Applied>;
+  /** Kinds of hashes that `setHash` takes, by the name of what verifies them; as configured, not guessed. */
+  readonly verifiers?: readonly Verifier[];
+  /** Hash, change flag and our sequence in one look. Throws `COMMAND-G8dh3` (scope user) when there is no such user. */
+  readHash?(org: string, user: string, signal: AbortSignal): Promise<StoredPassword>;
+  /** All users, some at a time, in the order of their ids. @param after where a page before said that the next begins. */
+  users?(after: string | undefined, limit: number, signal: AbortSignal): Promise<UserPage>;
+  /** Adds a user with a hash; never changes one that is there: `user_exists` (scope user). */
+  createUser?(
+    user: { org: string; user: string; profile: UserProfile; hash: Secret; changeRequired: boolean },
+    signal: AbortSignal,
+  ): Promise<void>;
   /** Throws `COMMAND-G8dh3` (scope user) when there is no such user. */
   readUser?(org: string, user: string, signal: AbortSignal): Promise<BackendUser>;
   /** Manager roles of the user anywhere in the instance; throws `backend_forbidden` when they cannot be read. */

@@ -33,7 +33,8 @@ export interface V1Extras {
   addUsers(users: readonly NewUser[]): Promise<number>;
 }
 
-export type V1Postgres = Required<Omit<Backend, 'findUser' | 'sendResetLink' | 'endSessions' | 'mailsOnChange'>> &
+export type V1Postgres = Backend &
+  Required<Pick<Backend, 'readUser' | 'readRoles' | 'prove' | 'rehearse' | 'coreMs' | 'highestSequence' | 'epoch'>> &
   V1Extras;
 
 /**

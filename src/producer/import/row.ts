@@ -41,7 +41,7 @@ export function isRejected(row: ParsedRow | RejectedRow): row is RejectedRow {
 }
 
 /** What a file says for each column; null and absent are the same. */
-export type RowValues = { [name in ColumnName]?: unknown };
+export type RowValues = { [name in ColumnName | 'passwordHash' | 'email' | 'userName']?: unknown };
 
 export interface RowOptions {
   /** For rows that say nothing about it. */
