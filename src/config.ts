@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { parseNetwork } from './client-address.ts';
 import { PassferryError } from './errors.ts';
+import { type Verifier, verifiers } from './hashes/kinds.ts';
 import { auditDefaults } from './ledger/audit.ts';
 import { defaultOrgLimit } from './ledger/load.ts';
 import { isAllowEntry } from './outgoing.ts';
 import { parseQuota, quotaForm } from './quota.ts';
+import { follower, leader, stageNames } from './stage.ts';
 
 /** Reads the environment once, at an entry, into a frozen value; every problem is reported together, no value is echoed. */
 
@@ -58,7 +60,7 @@ const json = (schema: z.ZodType) =>
     return z.NEVER;
   });
 
-const stage = z.enum(['v1', 'v2']);
+const stage = z.enum(stageNames);
 const stagesSchema = z.strictObject({ default: stage, organizations: z.record(z.string(), stage).default({}) });
 
 const list = z.string().transform((text) =>
@@ -149,12 +151,23 @@ const workSchema = z.object({
   PASSFERRY_V1_TOKEN_FILE: z.string().min(1).optional(),
   PASSFERRY_V1_CONCURRENCY: count(1, 1_000).optional(),
   PASSFERRY_V1_BCRYPT_COST: count(4, 31).default(12),
+  /** Where the users of an application stand, as a file. */
+  PASSFERRY_V1_MAPPING: z.string().min(1).optional(),
   PASSFERRY_V1_MIGRATE: z.enum(['true', 'false']).default('false'),
   PASSFERRY_V2_URL: url('http:', 'https:').optional(),
   PASSFERRY_V2_TOKEN: z.string().min(1).optional(),
   PASSFERRY_V2_TOKEN_FILE: z.string().min(1).optional(),
   PASSFERRY_V2_CONCURRENCY: count(1, 1_000).default(8),
   PASSFERRY_V2_RATE: count(1, 100_000).optional(),
+  /** What the hasher of that ZITADEL is configured to check. */
+  PASSFERRY_V2_HASHES: list
+    .refine((names) => names.length > 0 && names.every((name) => (verifiers as readonly string[]).includes(name)), {
+      message: `takes ${verifiers.join(', ')}`,
+    })
+    .transform((names) => names as Verifier[])
+    .default(['bcrypt']),
+  /** On whom hashes are tried: a user id, `none`, or users made for it. */
+  PASSFERRY_V2_PROBE_USER: z.string().min(1).max(200).optional(),
   PASSFERRY_V2_DEADLINE: duration.default(20 * units.s),
   PASSFERRY_V2_SETTLE: duration.default(10 * units.s),
   PASSFERRY_PROTECTED_USERS: list.optional(),
@@ -206,6 +219,9 @@ export function loadWorkConfig(env: Environment): WorkConfig {
       : []),
     ...(isZitadel(config.PASSFERRY_V1_URL) && !config.PASSFERRY_V1_TOKEN && !config.PASSFERRY_V1_TOKEN_FILE
       ? ['PASSFERRY_V1_TOKEN_FILE is required when PASSFERRY_V1_URL is a ZITADEL']
+      : []),
+    ...(config.PASSFERRY_V1_MAPPING && !/^postgres/.test(config.PASSFERRY_V1_URL ?? '')
+      ? ['PASSFERRY_V1_MAPPING goes with a PostgreSQL in PASSFERRY_V1_URL']
       : []),
     ...unsafe(
       config,
@@ -275,6 +291,7 @@ function missingFiles(given: Environment, schema: z.ZodType): string[] {
     'PASSFERRY_TLS_CERT_FILE',
     'PASSFERRY_TLS_KEY_FILE',
     'PASSFERRY_V1_TOKEN_FILE',
+    'PASSFERRY_V1_MAPPING',
     'PASSFERRY_V2_TOKEN_FILE',
   ]
     .filter((name) => takes(name) && given[name] !== undefined && !existsSync(given[name]))
@@ -298,10 +315,16 @@ function oidcProblems(config: Omit<ServeConfig, 'PASSFERRY_STAGES'>): string[] {
 function stageProblems(config: WorkConfig): string[] {
   const { default: fallback, organizations } = config.PASSFERRY_STAGES;
   const used = new Set([fallback, ...Object.values(organizations)]);
-  return [...used]
-    .filter((name) => !(name === 'v1' ? config.PASSFERRY_V1_URL : config.PASSFERRY_V2_URL))
-    .filter(() => Boolean(config.PASSFERRY_V1_URL || config.PASSFERRY_V2_URL))
-    .map((name) => `PASSFERRY_STAGES uses ${name}, but PASSFERRY_${name.toUpperCase()}_URL is not set`);
+  if (!config.PASSFERRY_V1_URL && !config.PASSFERRY_V2_URL) return [];
+  return [...used].flatMap((name) => {
+    const needed = [leader(name), follower(name)].filter((backend) => backend !== undefined);
+    const missing = needed.filter((backend) => !(backend === 'v1' ? config.PASSFERRY_V1_URL : config.PASSFERRY_V2_URL));
+    const unreadable = needed.length > 1 && config.PASSFERRY_V1_URL && isZitadel(config.PASSFERRY_V1_URL);
+    return [
+      ...missing.map((each) => `PASSFERRY_STAGES uses ${name}, but PASSFERRY_${each.toUpperCase()}_URL is not set`),
+      ...(unreadable ? [`PASSFERRY_STAGES uses ${name}, but no hash can be read from a ZITADEL as v1`] : []),
+    ];
+  });
 }
 
 function unsafeRedis(config: { PASSFERRY_REDIS_URL: string; PASSFERRY_ALLOW_INSECURE: string[] }): string[] {

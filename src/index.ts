@@ -121,5 +121,5 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
 export async function createWorker(environment: Environment): Promise<PassferryWorker> {
   const config = loadWorkConfig(environment);
   const log = createLog(config.PASSFERRY_LOG_LEVEL, 'work');
-  return work(config, await openBackends(config), log, quarantineProcess(environment));
+  return work(config, await openBackends(config, log), log, quarantineProcess(environment));
 }

@@ -43,12 +43,24 @@ export interface SetPasswordData {
   asOf?: number;
   /** With `asOf`: when the run was begun. What was accepted since is part of it (ms since the epoch). */
   runAt?: number;
+  /** What is sealed is the hash of a password, in the form that backends take. */
+  hash?: HashFacts;
   /** A row of a reset. */
   reset?: { mode: 'link' | 'random' | 'generate'; endSessions?: true };
   /** A row that names its user otherwise: `user` is not known yet. */
   find?: { email: string } | { userName: string };
   /** HMAC under the shared job key over all of the above but what only a page says. */
   mac: string;
+}
+
+/** What is known of a hash without a look at it: no secret. */
+export interface HashFacts {
+  /** The verifier that checks it. */
+  by: string;
+  kind: string;
+  cost: Record<string, number>;
+  /** Cheaper than v2 allows. */
+  v1Only?: true;
 }
 
 export type JobData = SetPasswordData;

@@ -73,6 +73,30 @@ export interface Keys {
   beat(id: string): string;
   /** A table of stages, by the digest that workers name; each line signed. */
   stages(digest: string): string;
+  /** Where each organization stands on its way from v1 to v2; signed, by organization, `*` for all others. */
+  readonly stageTable: string;
+  /** Goes up with each change of a stage: what tells that copies are old. */
+  readonly stageStamp: string;
+  /** Leases that may write, with the setting each goes by, by the time of their end (ms). */
+  readonly writing: string;
+  /** Users of an organization whose other backend is not in step: what is known of each. */
+  behind(org: string): string;
+  /** Those that are brought in step without being asked, by the time of the next try (ms), over all organizations. */
+  readonly mirrorDue: string;
+  /** Organizations with users who are not in step. */
+  readonly divergent: string;
+  /** What completed migrations have seen of each organization; signed. */
+  readonly migrated: string;
+  /** The open migration of each organization. */
+  readonly migrating: string;
+  /** Migrations that are not over, or whose end is not on record yet, by the time they were begun (ms). */
+  readonly migrations: string;
+  /** Whoever has it reads v1 for migrations; it ends by itself. */
+  readonly fillLease: string;
+  /** What the rows of a migration came to. */
+  runVerdicts(runId: string): string;
+  /** The sealed hash that v1 has not got yet. */
+  follow(org: string, user: string): string;
   /** What ended, in order, for whoever follows (a stream). */
   readonly events: string;
   /** What callers asked for and what became of it (a stream). */
@@ -140,6 +164,18 @@ export function redisKeys(namespace: string): Keys {
     beats: `${tag}:beats`,
     beat: (id) => `${tag}:beat:${id}`,
     stages: (digest) => `${tag}:stages:${digest}`,
+    stageTable: `${tag}:stage-table`,
+    stageStamp: `${tag}:stage-stamp`,
+    writing: `${tag}:writing`,
+    behind: (org) => `${tag}:behind:${encodeURIComponent(org)}`,
+    mirrorDue: `${tag}:mirror-due`,
+    divergent: `${tag}:divergent`,
+    migrated: `${tag}:migrated`,
+    migrating: `${tag}:migrating`,
+    migrations: `${tag}:migrations`,
+    fillLease: `${tag}:fill-lease`,
+    runVerdicts: (runId) => `${tag}:run-verdicts:${runId}`,
+    follow: (org, user) => `${tag}:follow:${encodeURIComponent(org)}:${encodeURIComponent(user)}`,
     events: `${tag}:events`,
     audit: `${tag}:audit`,
     auditTrimmed: `${tag}:audit-trimmed`,

@@ -1,6 +1,8 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { PassferryError } from './errors.ts';
+import type { HashFacts } from './job.ts';
+import type { MigrationMode } from './migration.ts';
 import type { ResetMode } from './run.ts';
 import { Secret } from './secret.ts';
 import { type JobKey, sign, verify } from './signature.ts';
@@ -39,6 +41,18 @@ export interface PageHead {
   proofShare?: number;
   /** Its rows name no passwords. `endSessions`: whoever is logged in has to log in again, where the backend can do that. */
   reset?: { mode: ResetMode; endSessions?: true };
+  /**
+   * Its rows are users of v1, and its sealed part is empty. `from`, `next`: where the users of this page and of the one after it begin;
+   * without `next` it is the last one. `tally`: what was counted beside rows, over all pages so far, by field.
+   */
+  migration?: {
+    mode: MigrationMode;
+    create?: true;
+    repair?: true;
+    from?: string;
+    next?: string;
+    tally: Record<string, number>;
+  };
   /** Key of the sealed part. */
   dataKey: string;
 }
@@ -49,6 +63,8 @@ export interface PageRow {
   line: number;
   byte?: number;
   user?: string;
+  /** Its sealed part is a hash. */
+  hash?: HashFacts;
   /** Instead of `user`: looked up by a worker. E-mail addresses in lower case. */
   find?: { email: string } | { userName: string };
   /** Left out: that of the run. */
@@ -132,6 +148,12 @@ export function makePage(jobKey: JobKey, dataKey: Buffer, head: PageHead, text: 
   packed.fill(0);
   const headText = JSON.stringify(head);
   return { head: headText, clear, sealed, mac: sign(jobKey, 'page', partsOf(headText, clear)) };
+}
+
+/** Without a sealed part: there is no secret in it. */
+export function makeOpenPage(jobKey: JobKey, head: PageHead, rows: PageRow[]): StoredPage {
+  const clear = deflated(rowsText(rows));
+  return { ...resignPage(jobKey, head, clear), clear, sealed: Buffer.alloc(0) };
 }
 
 /** Another head for the same rows: only what the sealed part is not bound to may differ. `clear` as it is stored. */

@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { type Code, PassferryError, reasons } from './errors.ts';
 import type { Result } from './job.ts';
+import { foretold } from './migration.ts';
 import { acceptedKeys, type JobKey } from './signature.ts';
 import { zitadelIds } from './zitadel-ids.ts';
 
@@ -40,6 +41,21 @@ const numbered: readonly string[] = [
   'set_at_missing',
   // rows of dry runs
   'would_set',
+  // rows of LDIF and of other products
+  ...['ldif_line', 'ldif_base64', 'ldif_url', 'ldif_change', 'value_repeated'],
+  // rows with hashes
+  ...['password_and_hash', 'hash_not_granted', 'hash_refused', 'hash_not_taken', 'hash_empty'],
+  ...['hash_marker', 'hash_locked', 'hash_unknown', 'hash_recipe_unknown', 'hash_malformed'],
+  ...['hash_length', 'hash_too_long', 'cost_too_low', 'cost_too_high', 'salt_unusable'],
+  ...['firebase_scrypt', 'digest_salted', 'digest_plain', 'prehashed', 'peppered', 'recipe_foreign'],
+  ...['password_changed', 'wrapped', 'argon2d', 'argon2_version', 'bcrypt_bare', 'bcrypt_flawed'],
+  ...['no_verifier', 'parameters_missing', 'password_in_clear', 'target_bcrypt_only'],
+  // rows of two files
+  ...['join_user_missing', 'join_user_ambiguous', 'join_password_repeated'],
+  // rows of migrations
+  ...['would_mirror', 'would_create', 'equal', 'behind', 'unmapped', 'mapped_twice', 'no_hash', 'user_deleted'],
+  ...['user_initial', 'identity_mismatch', 'ahead', 'v1_behind', 'verifier_off', 'user_missing_in_v2'],
+  ...['user_exists', 'profile_incomplete', 'user_mapped_twice', 'not_followed', 'backend_forbidden', 'not_comparable'],
 ];
 const numbers = new Map(numbered.map((name, number) => [name, number]));
 const noted = numbers.get('noted') as number;
@@ -85,6 +101,8 @@ function macOf(key: Buffer, run: string, row: number, number: number): Buffer {
 
 /** A dry run has found nothing against the row. Neither a result nor a reason: nothing was set. */
 export const wouldSet = 'would_set';
+/** The same of a migration that only reads. */
+export const onlyRead: ReadonlySet<string> = new Set([wouldSet, ...foretold]);
 
 export function isResult(end: string): end is Result {
   return results.includes(end);

@@ -1,3 +1,5 @@
+import type { MigrationCounts, MigrationMode, MigrationOptions } from './migration.ts';
+
 /** States of a run. `holding`: by itself, with a reason; the three in `-ing` last until what has begun has ended. */
 export const runStates = [
   'receiving',
@@ -21,8 +23,19 @@ export const holdReasons = {
   too_many_failures: 'More rows failed than the run allows. Look at the rejects, then resume or cancel.',
   proof_failed:
     'The backend said that a password was set, and a login with it failed. Look at the backend, then resume or cancel.',
+  hash_probe_failed:
+    'A hash of a kind that the run has was tried on a user of the backend, and a login with it failed. Look at the verifiers there, then resume or cancel.',
   mails_not_allowed:
     'The backend would mail users that their password was changed. Resume with mails=allow to let it; or turn that mail off there and resume; or cancel.',
+  backend_forbidden:
+    'The backend denies us the permission for too many users. Give the service account its role there, then resume or cancel.',
+  backend_slow: 'The backend takes too long for each change. Goes on by itself when it is faster.',
+  stage_not_dual:
+    'Users of an organization are not written in both backends any more. Bring it to dual-v1, then resume; or cancel.',
+  target_unsupported:
+    'The backend is of a version that takes no hashes. Update it, then resume; or cancel.',
+  divergence_grows:
+    'More and more users are not in step, beside those that this run could not bring in step. Look at the divergences, then resume or cancel.',
   columns_swapped:
     'None of the first users exists. Is the right column taken for the user id? Resume if it is, else cancel.',
 } as const;
@@ -34,11 +47,12 @@ export const passingHolds: ReadonlySet<string> = new Set<HoldReason>([
   'backend_limited',
   'backend_unauthenticated',
   'backend_held',
+  'backend_slow',
   'redis_memory',
 ]);
 
 /** Limits on how fast a run goes. */
-export const runLimits = ['rate', 'concurrency', 'backend_rate'] as const;
+export const runLimits = ['rate', 'concurrency', 'backend_rate', 'window'] as const;
 export type RunLimit = (typeof runLimits)[number];
 
 /** Rows by how they ended. */
@@ -63,6 +77,9 @@ export type ResetKind = (typeof resetKinds)[number];
 /** What was asked of a run; the same for all uploads under its key. */
 export interface RunOptions {
   format: string;
+  /** The product whose file it was, and what named its users there; absent: a format of our own. */
+  source?: string;
+  by?: ResetKind;
   /** Default of rows that say nothing. */
   changeRequired: boolean;
   overwriteNewer: boolean;
@@ -81,6 +98,10 @@ export interface RunOptions {
   rate?: number;
   /** Rows at work at once, at most. */
   concurrency?: number;
+  /** Hours in which rows begin, as `22:00-06:00` in UTC or with an offset (`22:00-06:00+02:00`). */
+  window?: string;
+  /** A migration: its rows are users of v1. */
+  migration?: MigrationOptions;
   /** A reset: its rows name no passwords. `recipient`: the thumbprint of the key that generated ones are sealed to. */
   reset?: { mode: ResetMode; by: ResetKind; endSessions?: true; recipient?: string };
   /** Our column → the file's, as it was found. */
@@ -120,6 +141,9 @@ export interface RunForecast {
   limitedBy?: 'hashing' | 'backend_rate' | 'rate';
 }
 
+/** What only a migration has. */
+export type MigrationView = Pick<RunView, 'mirrored' | 'wouldMirror' | 'equal' | 'differs' | 'migration'>;
+
 /** An import as everybody who may see it sees it. Counters are exact: each row is counted once, in the step of its end. */
 export interface RunView {
   id: string;
@@ -136,6 +160,16 @@ export interface RunView {
   rejected: number;
   /** Rows that name a user whom the file had named before: of each user the last row wins. Known when the file has been read. */
   repeated?: number;
+  /**
+   * Rows with a hash instead of a password: their policy was not checked. `proved`: the asker tried one known password of the source;
+   * else that users can log in is not proved. `probes`: what each kind and cost came to when it was tried on a user of the target.
+   */
+  hashes?: {
+    rows: number;
+    policyChecked: false;
+    proved: 'known_password' | 'not_proved';
+    probes?: Record<string, 'works' | 'fails' | 'not_tried'>;
+  };
   accepted: number;
   finished: number;
   /** Rows that have begun and not ended. */
@@ -158,6 +192,19 @@ export interface RunView {
   wouldSet?: number;
   /** A dry run only: what the real run would come to, by what was looked at so far. */
   forecast?: RunForecast;
+  /** A migration only: users that were brought in step, users that would be, equal and differing ones by mere reading. */
+  mirrored?: number;
+  wouldMirror?: number;
+  equal?: number;
+  differs?: number;
+  /** A migration only: what it has counted, and what a plan foretells. */
+  migration?: MigrationCounts & {
+    mode: MigrationMode;
+    /** What became of the hash that was tried on a user of v2 before the first of its kind and cost was written. */
+    probes?: Record<string, 'works' | 'fails' | 'not_tried'>;
+    /** `mails`: what v2 would send. `seconds`: by the time that reading took, and what is limited. */
+    forecast?: { users: number; mails: number; seconds?: number; limitedBy?: 'rate' | 'backend_rate' | 'concurrency' };
+  };
   /** Logins that were tried after a password was set: absent when none was. `unknown`: it could not be told, as of locked users. */
   proof?: { works: number; fails: number; unknown: number };
   /** What makes it go no faster now, where that is a limit: its own, or the rate of all runs towards the backend. */

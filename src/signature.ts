@@ -54,6 +54,8 @@ export function jobParts(data: Omit<SetPasswordData, 'mac'>) {
     data.run,
     data.row,
     ...(data.asOf === undefined ? [] : ['asOf', data.asOf, data.runAt]),
+    // Never set as the password itself.
+    ...(data.hash === undefined ? [] : ['hash', data.hash.by]),
   ];
 }
 

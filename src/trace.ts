@@ -23,6 +23,8 @@ export type TracePoint =
   | 'repair:done'
   | 'repair:dropped'
   | 'repair:failed'
+  | 'mirror:sent'
+  | 'follow:made'
   | 'delivery:stored'
   | 'delivery:begun'
   | 'delivery:sent'

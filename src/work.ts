@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Backend } from './adapters/port.ts';
-import { createV1Postgres, pgClient } from './adapters/v1-postgres/index.ts';
+import { createV1Postgres, findingText, loadMapping, pgClient, requireFit } from './adapters/v1-postgres/index.ts';
 import { createV1Zitadel } from './adapters/v1-zitadel/index.ts';
 import { createV2Zitadel } from './adapters/v2-zitadel/index.ts';
 import type { ZitadelOptions } from './adapters/zitadel/options.ts';
@@ -29,21 +29,44 @@ export interface Backends {
   v2?: Backend;
 }
 
-/** Backends from configuration. Nothing is called yet: a backend that is down delays jobs, it does not stop a worker. */
-export async function openBackends(config: WorkConfig): Promise<Backends> {
+/**
+ * Backends from configuration. One that is down delays jobs, it does not stop a worker; a mapped table that can be looked at and does not
+ * fit does (`config_invalid`, with everything that was found).
+ */
+export async function openBackends(config: WorkConfig, log?: Log): Promise<Backends> {
   const backends: Backends = {};
   if (config.PASSFERRY_V1_URL && isZitadel(config.PASSFERRY_V1_URL)) {
     backends.v1 = createV1Zitadel(zitadelOf(config, 'V1', config.PASSFERRY_V1_URL));
   } else if (config.PASSFERRY_V1_URL) {
-    const v1 = await createV1Postgres({
-      sql: pgClient(config.PASSFERRY_V1_URL),
-      bcryptCost: config.PASSFERRY_V1_BCRYPT_COST,
-    });
-    if (config.PASSFERRY_V1_MIGRATE === 'true') await v1.migrate();
-    backends.v1 = v1;
+    backends.v1 = await openV1(config, config.PASSFERRY_V1_URL, log);
   }
-  if (config.PASSFERRY_V2_URL) backends.v2 = createV2Zitadel(zitadelOf(config, 'V2', config.PASSFERRY_V2_URL));
+  if (config.PASSFERRY_V2_URL) {
+    const options = zitadelOf(config, 'V2', config.PASSFERRY_V2_URL);
+    const { PASSFERRY_V2_HASHES: verifiers, PASSFERRY_V2_PROBE_USER: probe } = config;
+    const probeUser = probe === 'none' ? false : probe;
+    backends.v2 = createV2Zitadel({ ...options, verifiers, ...(probeUser !== undefined && { probeUser }) });
+  }
   return backends;
+}
+
+async function openV1(config: WorkConfig, url: string, log: Log | undefined): Promise<Backend> {
+  const mapped = config.PASSFERRY_V1_MAPPING === undefined ? undefined : loadMapping(config.PASSFERRY_V1_MAPPING);
+  const options = { sql: pgClient(url), bcryptCost: config.PASSFERRY_V1_BCRYPT_COST };
+  const v1 = await createV1Postgres({ ...options, ...(mapped && { mapped }) });
+  try {
+    if (config.PASSFERRY_V1_MIGRATE === 'true') await v1.migrate();
+    if (!mapped) return v1;
+    const found = await requireFit(v1);
+    if (!found) log?.warn({ by: 'worker', backend: 'v1' }, 'the mapped table cannot be looked at now');
+    for (const { ids: _, ...each } of found ?? []) {
+      const facts = { by: 'worker', backend: 'v1', reason: each.code };
+      log?.[each.level === 'info' ? 'info' : 'warn'](facts, findingText(each));
+    }
+    return v1;
+  } catch (error) {
+    await v1.close();
+    throw error;
+  }
 }
 
 /** One deadline for both: workers measure their leases by it. */

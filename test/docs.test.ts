@@ -21,6 +21,8 @@ const documents = [
   'docs/hashes.md',
   'docs/backup.md',
   'docs/security.md',
+  'docs/v1-tables.md',
+  ...readdirSync(join(root, 'docs/import')).map((name) => `docs/import/${name}`),
 ];
 
 function sourceFiles(folder: string): string[] {

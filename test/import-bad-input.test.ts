@@ -52,7 +52,7 @@ describe('a file that cannot be taken', () => {
 
   it.each([
     ['a mapping to a missing column', { map: { userId: 'Employee' } }, 'map_column_missing'],
-    ['a mapping of an unknown column', { map: { email: 'userId' } as object }, 'map_column_unknown'],
+    ['a mapping of an unknown column', { map: { phone: 'userId' } as object }, 'map_column_unknown'],
     ['a mapping of one column twice', { map: { userId: 'password', password: 'password' } }, 'map_column_twice'],
     ['no header and no positions', { header: false }, 'map_position_needed'],
     ['a position that is not there', { header: false, map: { userId: '#1', password: '#3' } }, 'map_position_invalid'],

@@ -115,6 +115,7 @@ it('tells what it found before the first row', async () => {
   });
   expect(detected).toEqual({
     format: 'csv',
+    source: 'own',
     compression: 'none',
     encoding: 'utf-8',
     delimiter: ';',

@@ -19,10 +19,10 @@ type Layer =
   | 'entry';
 
 const layerPatterns: [Layer, RegExp][] = [
-  ['vocabulary', /^(errors|secret|job|keys|ids|event|run)\.ts$/],
+  ['vocabulary', /^(errors|secret|job|keys|ids|event|run|migration)\.ts$/],
   [
     'tools',
-    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|credential|hashes\/[\w-]+|ledger\/[\w-]+)\.ts$/,
+    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|window|credential|hashes\/[\w-]+|ledger\/[\w-]+)\.ts$/,
   ],
   ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
   ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'client', 'cli'] as const).map(
@@ -60,7 +60,10 @@ const confined: { name: RegExp; only: RegExp; values?: true }[] = [
   { name: /^openid-client$/, only: /^producer\/oidc\// },
   { name: /^prom-client$/, only: /^metrics\.ts$/ },
   { name: /^eventsource-parser$/, only: /^client\/events\.ts$/ },
-  { name: /^zod$/, only: /^(config|producer\/callers-file|producer\/oidc\/[\w-]+|producer\/openapi\/[\w-]+)\.ts$/ },
+  {
+    name: /^zod$/,
+    only: /^(config|adapters\/v1-postgres\/mapping|producer\/callers-file|producer\/oidc\/[\w-]+|producer\/openapi\/[\w-]+)\.ts$/,
+  },
 ];
 
 /** Looking for programs of this machine is its business: PATH and the name of a binary. */

@@ -217,13 +217,13 @@ describe('GET /status', () => {
     const beats = createBeats(redis, keys, readJobKey(pf.keysDir));
     const [beat] = (await beats.alive()).beats;
     if (!beat) throw new Error('no worker');
-    expect(await beats.placeOf(beat.stages, 'globex')).toEqual({ stage: 'v2', leads: 'v2' });
-    expect(await beats.placeOf(beat.stages, 'anything')).toEqual({ stage: 'v1', leads: 'v1' });
+    expect(await beats.configured(beat.stages, 'globex')).toEqual({ placed: { stage: 'v2', leads: 'v2' }, named: true });
+    expect(await beats.configured(beat.stages, 'anything')).toEqual({ placed: { stage: 'v1', leads: 'v1' }, named: false });
     const line = (await redis.hget(keys.stages(beat.stages.digest), 'globex')) as string;
     await redis.hset(keys.stages(beat.stages.digest), 'initech', line);
-    expect(await beats.placeOf(beat.stages, 'initech')).toBeUndefined();
+    expect(await beats.configured(beat.stages, 'initech')).toBeUndefined();
     await redis.hdel(keys.stages(beat.stages.digest), 'initech');
-    expect(await beats.placeOf({ ...beat.stages, digest: 'unknown' }, 'globex')).toBeUndefined();
+    expect(await beats.configured({ ...beat.stages, digest: 'unknown' }, 'globex')).toBeUndefined();
   });
 });
 

@@ -56,9 +56,19 @@ export interface UserProfile {
   emailVerified?: boolean;
 }
 
-/** Users in the order of their ids. */
+/** A row that is no user to go on with, by its id here. */
+export interface LeftOut {
+  id: string;
+  /** Absent: it is in none. */
+  org?: string;
+  why: 'deleted' | 'machine' | 'unmapped' | 'mapped_twice';
+}
+
+/** Users in the order of their ids. Fewer than were asked for, also none, is not the end: that is where `next` is absent. */
 export interface UserPage {
   users: ListedUser[];
+  /** Of the same stretch of ids. */
+  leftOut?: LeftOut[];
   /** Where the next page begins; absent: there is none. */
   next?: string;
 }
@@ -106,6 +116,9 @@ export interface EpochStore {
   /** Undefined when there is none yet. */
   read(namespace: string, signal: AbortSignal): Promise<number | undefined>;
   write(namespace: string, epoch: number, signal: AbortSignal): Promise<void>;
+  /** A copy of all stages beside it, a text of ours. Undefined when there is none yet. */
+  readStages?(namespace: string, signal: AbortSignal): Promise<string | undefined>;
+  writeStages?(namespace: string, text: string, signal: AbortSignal): Promise<void>;
 }
 
 /**
@@ -128,8 +141,15 @@ export interface Backend {
    * can be told. Error of scope user: `hash_refused`.
    */
   setHash?(change: HashChange, signal: AbortSignal): Promise<Applied>;
+  /** A password as `setHash` takes it, hashed here. Errors of scope user: what cannot be hashed. */
+  makeHash?(password: Secret, signal: AbortSignal): Promise<Secret>;
   /** Kinds of hashes that `setHash` takes, by the name of what verifies them; as configured, not guessed. */
   readonly verifiers?: readonly Verifier[];
+  /**
+   * Would a login work with such a hash? Tried on a user that is made for it, without grants and out of service afterwards, or on one
+   * that an operator has named. `password` is the one of the hash.
+   */
+  probeHash?(org: string, hash: Secret, password: Secret, signal: AbortSignal): Promise<boolean>;
   /** Hash, change flag and our sequence in one look. Throws `COMMAND-G8dh3` (scope user) when there is no such user. */
   readHash?(org: string, user: string, signal: AbortSignal): Promise<StoredPassword>;
   /** All users, some at a time, in the order of their ids. @param after where a page before said that the next begins. */

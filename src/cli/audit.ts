@@ -77,8 +77,8 @@ function describe(each: AuditView): string {
     if (each.reason === 'trimmed') return `${when}  GAP: older records were trimmed for being too many`;
     return `${when}  GAP: ${counted(each.count ?? 1, 'record')} missing before this`;
   }
-  const { result, reason, caller, user, backend, webhook, job, run, from, count } = each;
-  const about = user ?? backend ?? webhook;
+  const { result, reason, caller, user, backend, webhook, job, run, from, count, stage, why } = each;
+  const about = user ?? backend ?? webhook ?? (stage === undefined ? undefined : `of ${each.org} to ${stage}`);
   const how = result === 'refused' ? `REFUSED (${printable(reason ?? '')})` : result;
   const found = [
     ...(job !== undefined ? [`job ${job}`] : []),
@@ -86,6 +86,7 @@ function describe(each: AuditView): string {
     ...(from !== undefined ? [`from ${from}`] : []),
     ...(count !== undefined ? [`${count} times`] : []),
     ...(each.replayed ? ['again'] : []),
+    ...(why !== undefined ? [`because: ${why}`] : []),
     ...(each.unverified ? ['NOT VERIFIED: signed under a key that is gone'] : []),
   ];
   const what = `${each.action}${about === undefined ? '' : ` ${about}`}`;

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { type Detected, isRejected, type ParseOptions, parseRows } from '../producer/import/parse.ts';
+import { sourceNamed } from '../producer/import/sources/all.ts';
 import type { AskOptions } from './import-options.ts';
 import { counted, note, printable } from './output.ts';
 
@@ -31,13 +32,24 @@ export async function lookAt(path: string, options: ParseOptions): Promise<Look>
   return { detected: detected as Detected, rows, bad };
 }
 
-const formats = { csv: 'CSV', ndjson: 'one JSON object a line', json: 'a JSON list' } as const;
+const formats = {
+  csv: 'CSV',
+  ndjson: 'one JSON object a line',
+  json: 'a JSON list',
+  sql: 'an SQL dump',
+  ldif: 'LDIF',
+} as const;
+const named = {
+  id: 'id in the file, which must be that of the target',
+  email: 'e-mail address',
+  username: 'user name',
+};
 const delimiters: Record<string, string> = { ',': 'commas', ';': 'semicolons', '\t': 'tabs', '|': 'bars' };
 const lineEnds = { lf: 'LF', crlf: 'CRLF', cr: 'CR' } as const;
 
 /** Says what was recognised and what will be done with it, on stderr: names of columns and numbers of rows, never a value. */
 export function showLook(path: string, { detected, rows, bad }: Look, options: AskOptions): void {
-  const { format, compression, encoding, delimiter, lineEnd, columns, header, kept } = detected;
+  const { format, compression, encoding, delimiter, lineEnd, columns, header, kept, source, by } = detected;
   const how = [
     formats[format],
     ...(delimiter === undefined ? [] : [delimiters[delimiter] ?? 'a delimiter']),
@@ -46,13 +58,18 @@ export function showLook(path: string, { detected, rows, bad }: Look, options: A
     ...(compression === 'gzip' ? ['packed with gzip'] : []),
   ];
   note(`${printable(path)}: ${how.join(', ')}`);
+  if (source !== 'own') {
+    note(`  of ${sourceNamed(source)?.title ?? source}: users are found by their ${named[by ?? 'id']}`);
+  }
   const taken = Object.entries(columns).map(([ours, theirs]) => (ours === theirs ? ours : `${ours} from "${theirs}"`));
   note(`  columns: ${printable(taken.join(', '))}`);
-  const dropped = header.filter((name) => !kept.includes(name));
+  const dropped = source === 'own' ? header.filter((name) => !kept.includes(name)) : [];
   if (dropped.length > 0) note(`  not used: ${printable(dropped.join(', '))}`);
   note(
     `  ${options.changeRequired ? 'users must change it at the next login' : 'users need not change it'}, unless a row says otherwise`,
   );
+  if (columns.passwordHash !== undefined)
+    note('  hashes are stored as they are: no change at the next login unless a row says so, and no check of the policy');
   if (options.overwriteNewer) note('  what users chose since is OVERWRITTEN');
   else if (options.asOf !== undefined)
     note(`  a password that a user chose after ${options.asOf === 'now' ? 'this moment' : options.asOf} is kept`);

@@ -2,9 +2,15 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Encoding, encodings } from '../producer/import/encoding.ts';
 import type { ColumnMap, ImportFormat, ParseOptions } from '../producer/import/parse.ts';
 import { parseSetAt } from '../producer/import/set-at.ts';
+import { sourceNames } from '../producer/import/sources/all.ts';
+import { type Identity, identities } from '../producer/import/sources/source.ts';
+import { filesForParser, type ImportFiles } from './import-files.ts';
 
 /** What an import can be asked, as the command line has it: each option is the twin of one of `POST /imports`. */
-export interface AskOptions {
+export interface AskOptions extends ImportFiles {
+  from?: string;
+  by?: Identity;
+  peppered?: boolean;
   format?: ImportFormat;
   encoding?: Encoding;
   delimiter?: ParseOptions['delimiter'];
@@ -25,6 +31,8 @@ export interface AskOptions {
   startAt?: string;
   expires?: number;
   overwriteNewer?: boolean;
+  /** A known password of the source matched its hash. */
+  knownMatched?: boolean;
 }
 
 export function withAskOptions(command: Command): Command {
@@ -43,6 +51,11 @@ export function withAskOptions(command: Command): Command {
     .option('--start-at <time>', 'no row begins before', parseMoment)
     .option('--expires <time>', 'rows that have not begun by then expire, such as 12h or 7d; default 72h', parseExpiry)
     .option('--overwrite-newer', 'also for users who chose another one since (needs admin)')
+    .addOption(new Option('--from <source>', 'default: auto, recognised').choices(['auto', 'own', ...sourceNames]))
+    .addOption(new Option('--by <what>', 'what names users; default: the id, where there is one').choices(identities))
+    .option('--users <file>', 'of an export in two files: its users; the other one is that of the passwords')
+    .option('--hash-params <file>', 'how the source hashes, where its files do not say it')
+    .option('--peppered', 'the source adds a secret to every password: its hashes are refused')
     .addOption(new Option('--format <format>', 'default: recognised').choices(['csv', 'ndjson', 'json']))
     .addOption(new Option('--encoding <name>', 'default: recognised').choices(encodings))
     .option('--delimiter <character>', 'of CSV: , ; | or tab; default: recognised', parseDelimiter)
@@ -60,11 +73,12 @@ export function queryOf(options: AskOptions): URLSearchParams {
   const flag = (name: string, on: boolean | undefined) => set(name, on ? 'true' : undefined);
   flag('noChangeRequired', !changeRequired);
   flag('overwriteNewer', options.overwriteNewer);
+  set('known', options.knownMatched ? 'matched' : undefined);
   for (const name of ['asOf', 'duplicates', 'maxFailures', 'mails', 'proofShare', 'rate', 'concurrency'] as const) {
     set(name, options[name]);
   }
-  for (const name of ['format', 'encoding', 'delimiter'] as const) set(name, options[name]);
-  for (const name of ['dryRun', 'comments', 'allowSuspicious'] as const) flag(name, options[name]);
+  for (const name of ['from', 'by', 'format', 'encoding', 'delimiter'] as const) set(name, options[name]);
+  for (const name of ['dryRun', 'comments', 'allowSuspicious', 'peppered'] as const) flag(name, options[name]);
   set('header', header === false ? 'false' : undefined);
   set('notBefore', startAt);
   set('expiresIn', expires);
@@ -75,8 +89,12 @@ export function queryOf(options: AskOptions): URLSearchParams {
 
 /** The same for the parser. */
 export function parseOptionsOf(options: AskOptions): ParseOptions {
-  const { format, encoding, delimiter, header, comments, map, keep, allowSuspicious } = options;
+  const { format, encoding, delimiter, header, comments, map, keep, allowSuspicious, from, by, peppered } = options;
   return {
+    ...(from && { from }),
+    ...(by && { by }),
+    ...(peppered && { peppered }),
+    ...filesForParser(options),
     ...(format && { format }),
     ...(encoding && { encoding }),
     ...(delimiter && { delimiter }),

@@ -37,7 +37,7 @@ async function countRows(path: string, parse: ParseOptions, changeRequired: bool
       else {
         row.password.wipe();
         const { changeRequired: own = row.noChangeRequired === undefined ? undefined : !row.noChangeRequired } = row;
-        if (own ?? changeRequired) found.forced++;
+        if (own ?? (changeRequired && !row.hash)) found.forced++;
       }
       if (found.rows < mostCounted) continue;
       if (packed) return { ...found, how: 'atLeast' as const };

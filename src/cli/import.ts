@@ -1,25 +1,25 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { access, constants, stat, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { PassferryError } from '../errors.ts';
-import type { ImportFormat } from '../producer/import/parse.ts';
 import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
 import type { RunView } from '../run.ts';
 import { ask } from './ask.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
 import { connect, problemOf, told, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
+import { bytesOf, describe, fileOf, formOf, mediaTypes } from './import-files.ts';
+import { checkKnown, type KnownOptions } from './import-known.ts';
 import { holdLines, waitsForPerson, watchOrAsk } from './import-hold.ts';
 import { type Look, lookAt, showLook } from './import-look.ts';
 import { type AskOptions, parseOptionsOf, queryOf, withAskOptions } from './import-options.ts';
 import { confirm, showPlan } from './import-plan.ts';
 import { isOver, watch } from './import-watch.ts';
 import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
-import { type Rejects, rejectsPath, type Source, stampOf, writeRejects } from './rejects.ts';
+import { type Rejects, rejectsPath, type Source, writeRejects } from './rejects.ts';
 import { notInEffect, printReport, type Report, reportHtml, reportJson, reportLines } from './report.ts';
 
-interface ImportOptions extends ConnectionOptions, AskOptions {
+interface ImportOptions extends ConnectionOptions, AskOptions, KnownOptions {
   org?: string;
   key?: string;
   wait?: number;
@@ -27,6 +27,7 @@ interface ImportOptions extends ConnectionOptions, AskOptions {
   rejects?: string;
   withSecrets?: boolean;
   report?: string;
+  passwords?: string;
   yes?: boolean;
   json?: boolean;
   quiet?: boolean;
@@ -36,10 +37,15 @@ interface ImportOptions extends ConnectionOptions, AskOptions {
 export function registerImport(program: Command): void {
   const command = program
     .command('import')
-    .description('set the passwords in a file: CSV, NDJSON or a JSON list, also packed with gzip')
-    .argument('<file>', 'userId,password[,orgId][,noChangeRequired][,set_at]; - for standard input')
+    .description(
+      'set the passwords in a file: CSV, NDJSON, JSON or the export of another product, also packed with gzip',
+    )
+    .argument('[file]', 'userId,password[,orgId][,noChangeRequired][,set_at]; - for standard input')
+    .option('--passwords <file>', 'the same; with --users')
     .option('--org <id>', 'organization of rows that name none');
   withAskOptions(command)
+    .option('--known <user>', 'of a file of hashes: a user whose password is known; it must match before anything is sent')
+    .option('--known-password-file <file>', 'that password; default: asked for on the terminal')
     .option('--key <key>', 'idempotency key: the same file with the same key resumes')
     .addOption(new Option('--wait <time>', 'longest wait, such as 10m; default: until done').argParser(parseDuration))
     .addOption(new Option('--detach', 'do not wait').conflicts('wait'))
@@ -49,7 +55,9 @@ export function registerImport(program: Command): void {
     .option('--yes', 'do not ask; without a terminal nothing is asked')
     .option('--json', 'print one JSON object')
     .option('--quiet', 'no progress');
-  withConnection(command).action((file: string, options: ImportOptions) => finish(() => runImport(file, options)));
+  withConnection(command).action((file: string | undefined, options: ImportOptions) =>
+    finish(() => runImport(fileOf(file, options), options)),
+  );
 }
 
 async function runImport(file: string, options: ImportOptions): Promise<number> {
@@ -62,14 +70,22 @@ async function runImport(file: string, options: ImportOptions): Promise<number> 
   // The real run that follows is another one, under the key as it stands.
   const key = options.dryRun ? `${given}.dry-run` : given;
   const source = file === '-' ? undefined : await describe(file);
+  if (options.users !== undefined) await describe(options.users);
+  if (options.hashParams !== undefined) await describe(options.hashParams);
   if (options.withSecrets && !source) throw cliError(exits.usage, '--with-secrets needs a file that can be read again');
   const api = connect(options);
   const look = source && (await firstLook(source.path, options));
+  if (options.known !== undefined) {
+    if (!source) throw cliError(exits.usage, '--known needs a file that can be read twice');
+    await checkKnown(source.path, options.known, parseOptionsOf(options), options.knownPasswordFile);
+    options.knownMatched = true;
+  }
   const rows = options.quiet ? undefined : await showPlan(api, source?.path, options);
   const asks = !options.yes && process.stdin.isTTY && process.stderr.isTTY;
   if (source && asks) await confirm(source.path, options.org, rows);
 
-  const again = `passferry import ${printable(file)} --key ${key}`;
+  const files = options.users === undefined ? file : `--users ${options.users} --passwords ${file}`;
+  const again = `passferry import ${printable(files)} --key ${key}`;
   note(`key ${key}; the same command with --key ${key} goes on where it stopped`);
   const interrupted = new AbortController();
   const onSignal = () => interrupted.abort(cliError(exits.pending, 'interrupted'));
@@ -162,19 +178,6 @@ function goesOn(view: RunView): string[] {
   return [`import ${id} is accepted and goes on: ${rows}; watch it: passferry imports watch ${id}`];
 }
 
-async function describe(path: string): Promise<Source> {
-  try {
-    const facts = await stat(path);
-    if (facts.isDirectory()) throw cliError(exits.usage, `${path} is a directory`);
-    await access(path, constants.R_OK);
-    return { path, stamp: await stampOf(path) };
-  } catch (thrown) {
-    const code = (thrown as NodeJS.ErrnoException).code;
-    if (code === undefined) throw thrown;
-    throw cliError(exits.usage, code === 'ENOENT' ? `there is no file ${path}` : `cannot read ${path} (${code})`);
-  }
-}
-
 /** What cannot be taken is said here, before a byte is sent. */
 async function firstLook(path: string, options: ImportOptions): Promise<Look> {
   const look = await lookAt(path, parseOptionsOf(options)).catch((thrown) => {
@@ -182,6 +185,9 @@ async function firstLook(path: string, options: ImportOptions): Promise<Look> {
     throw cliError(exits.unreachable, `nothing was sent: ${told(thrown)}`);
   });
   if (!options.quiet) showLook(path, look, options);
+  if (options.withSecrets && look.detected.source !== 'own') {
+    throw cliError(exits.usage, 'nothing was sent: --with-secrets is for files of our own formats');
+  }
   if (options.asOf === undefined && !options.overwriteNewer && look.detected.columns.setAt === undefined) {
     throw cliError(
       exits.usage,
@@ -190,12 +196,6 @@ async function firstLook(path: string, options: ImportOptions): Promise<Look> {
   }
   return look;
 }
-
-const mediaTypes: Record<ImportFormat, string> = {
-  csv: 'text/csv',
-  ndjson: 'application/x-ndjson',
-  json: 'application/json',
-};
 
 async function upload(
   api: ApiClient,
@@ -207,13 +207,15 @@ async function upload(
 ): Promise<RunView> {
   const format = look?.detected.format ?? options.format;
   const query = queryOf(options);
+  const file = source ? bytesOf(source.path) : (process.stdin as AsyncIterable<Buffer>);
+  const form = formOf(file, options);
   const reply = await api.request<RunView & { warnings?: Record<string, number> }>(
     'POST',
     `/imports${query.size > 0 ? `?${query}` : ''}`,
     {
-      stream: source ? createReadStream(source.path) : process.stdin,
+      stream: form?.body ?? file,
       headers: {
-        'content-type': format === undefined ? 'application/octet-stream' : mediaTypes[format],
+        'content-type': form?.type ?? (format === undefined ? 'application/octet-stream' : mediaTypes[format]),
         'idempotency-key': key,
         ...(options.org !== undefined && { 'x-zitadel-orgid': options.org }),
       },

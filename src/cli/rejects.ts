@@ -71,7 +71,9 @@ export async function writeRejects(
       const reason = reject.reason ?? reject.result ?? 'unknown';
       const rows = (reasons.get(reason)?.rows ?? 0) + 1;
       reasons.set(reason, { rows, advice: reject.advice });
-      if (out) await out.write(shape.row(reject, source && (await passwordOf(source, reject))));
+      if (!out) continue;
+      const { password, hash } = source ? await secretsOf(source, reject) : {};
+      await out.write(shape.row(reject, password, hash));
     }
     await out?.write(shape.tail);
     await out?.end();
@@ -86,7 +88,10 @@ export async function writeRejects(
 const unchanged = async ({ path, stamp }: Source) => (await stampOf(path).catch(() => undefined)) === stamp;
 
 /** Goes on to the row; what stands there must be where it stood. */
-async function passwordOf(source: AsyncGenerator<SourceRow>, { row, line, byte }: RowView): Promise<string> {
+async function secretsOf(
+  source: AsyncGenerator<SourceRow>,
+  { row, line, byte }: RowView,
+): Promise<Pick<SourceRow, 'password' | 'hash'>> {
   for (;;) {
     const { done, value } = await source.next();
     if (
@@ -96,7 +101,7 @@ async function passwordOf(source: AsyncGenerator<SourceRow>, { row, line, byte }
     ) {
       throw cliError(exits.notInEffect, 'this is not the file that was imported: its rows stand elsewhere');
     }
-    if (value.row === row) return value.password ?? '';
+    if (value.row === row) return value;
   }
 }
 

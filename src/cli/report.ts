@@ -66,6 +66,7 @@ export function reportLines(report: Report): string[] {
     const n = view[kind] ?? 0;
     if (n > 0) lines.push(`${grouped(n)} ${kind}: ${explained[kind]}`);
   }
+  if (view.hashes) lines.push(...hashLines(view.hashes));
   if (view.repeated) lines.push(`${counted(view.repeated, 'row')} named a user again: of each user the last row wins`);
   for (const [reason, { rows, advice }] of byNumber(rejects)) {
     lines.push(`  ${grouped(rows)} × ${printable(reason)}${advice === undefined ? '' : `: ${printable(advice)}`}`);
@@ -85,6 +86,18 @@ export function reportLines(report: Report): string[] {
   const speed = ms === undefined ? '' : `, ${duration(ms)}${rate === undefined ? '' : `, ${grouped(rate)} rows/s`}`;
   lines.push(`import ${printable(view.id)} ${printable(view.state)}${speed}`);
   return lines;
+}
+
+/** What a report of hashes must not leave unsaid. */
+function hashLines({ rows, proved, probes = {} }: NonNullable<RunView['hashes']>): string[] {
+  const untried = Object.entries(probes).flatMap(([what, said]) => (said === 'works' ? [] : [what]));
+  return [
+    `${counted(rows, 'row')} had a hash: the password policy was not checked for them`,
+    proved === 'known_password'
+      ? 'a known password of the source matched its hash'
+      : 'NOT PROVED that their users can log in: no known password of the source was given (--known USER)',
+    ...(untried.length > 0 ? [`not tried on a user of the target: ${printable(untried.join(', '))}`] : []),
+  ];
 }
 
 function forecastLines(forecast: RunForecast): string[] {

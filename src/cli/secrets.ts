@@ -5,6 +5,7 @@ import type { ImportFormat, ReaderOptions } from '../producer/import/reader.ts';
 import { readers } from '../producer/import/readers.ts';
 import { unpack } from '../producer/import/unpack.ts';
 import type { RunOptions } from '../run.ts';
+import { cliError, exits } from './exit.ts';
 
 /** Where a row stands in the file that was imported, and its password as it is there. */
 export interface SourceRow {
@@ -12,10 +13,13 @@ export interface SourceRow {
   line: number;
   byte: number;
   password: string | undefined;
+  hash: string | undefined;
 }
 
 /** The rows of a file that is still here, read as the run read it. */
 export async function* sourceRows(path: string, options: RunOptions): AsyncGenerator<SourceRow> {
+  if (options.source !== undefined)
+    throw cliError(exits.usage, 'passwords are joined from files of our own formats only');
   const raw = peekable((createReadStream(path) as AsyncIterable<Buffer>)[Symbol.asyncIterator]());
   const { encoding, delimiter, header, comments, map = {}, format } = options;
   const unpacked = await unpack(raw, { ...(encoding !== undefined && { encoding: encoding as Encoding }) });
@@ -36,11 +40,12 @@ export async function* sourceRows(path: string, options: RunOptions): AsyncGener
     let row = 0;
     for await (const batch of batches) {
       for (const { line, byte, values } of batch) {
-        const password = values?.password;
-        yield { row: ++row, line, byte, password: typeof password === 'string' ? password : undefined };
+        yield { row: ++row, line, byte, password: textOf(values?.password), hash: textOf(values?.passwordHash) };
       }
     }
   } finally {
     await unpacked.source.close();
   }
 }
+
+const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);

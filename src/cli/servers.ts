@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { loadServeConfig, loadWorkConfig } from '../config.ts';
+import { type Verifier, verifiers } from '../hashes/kinds.ts';
 import { createLog } from '../log.ts';
 import { quarantineProcess } from '../quarantine-process.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
@@ -44,7 +45,7 @@ export function registerServers(program: Command): void {
       const config = loadWorkConfig(process.env);
       const log = createLog(config.PASSFERRY_LOG_LEVEL, inside ? 'quarantine' : 'work');
       const way = inside ? ({ kind: 'inside' } as const) : quarantineProcess(process.env);
-      const worker = await work(config, await openBackends(config), log, way);
+      const worker = await work(config, await openBackends(config, log), log, way);
       await untilStopped(() => worker.close(), worker.idle);
     });
 
@@ -54,12 +55,14 @@ export function registerServers(program: Command): void {
     .option('--port <n>', 'port', Number, 8090)
     .option('--bcrypt-cost <n>', 'cost of a hash', Number, 10)
     .option('--lag <ms>', 'how far the read model lags behind', Number, 0)
-    .action(async ({ port, bcryptCost, lag }) => {
+    .option('--hashes <kinds>', 'hashes that it checks, such as bcrypt,pbkdf2', parseVerifiers, ['bcrypt'])
+    .action(async ({ port, bcryptCost, lag, hashes }) => {
       const token = process.env.PASSFERRY_SANDBOX_TOKEN ?? randomBytes(24).toString('base64url');
       const sandbox = await startSandbox({
         port,
         bcryptCost,
         lagMs: lag,
+        verifiers: hashes,
         tokens: { [token]: { userId: 'passferry', roles: { instance: ['IAM_OWNER'] } } },
         orgs: Object.values(sampleOrgs),
         users: samplePeople.map((person) => ({ ...person, password: samplePassword })),
@@ -68,6 +71,12 @@ export function registerServers(program: Command): void {
       if (!process.env.PASSFERRY_SANDBOX_TOKEN) process.stdout.write(`token of its service account: ${token}\n`);
       await untilStopped(() => sandbox.close());
     });
+}
+
+function parseVerifiers(text: string): Verifier[] {
+  const wanted = text.split(',') as Verifier[];
+  if (wanted.every((each) => verifiers.includes(each))) return wanted;
+  throw new InvalidArgumentError(`Give some of ${verifiers.join(', ')}, with commas.`);
 }
 
 function welcome({ url, metricsUrl, tokenFile, sandbox: { url: sandboxUrl } }: Up): string {

@@ -11,6 +11,7 @@ import { createKeyFiles } from '../key-files.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { hashToken } from '../producer/callers.ts';
+import { verifiers } from '../hashes/kinds.ts';
 import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts';
 import { serve } from '../serve.ts';
 import { work } from '../work.ts';
@@ -66,6 +67,8 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
 
     const sandbox = await startSandbox({
       bcryptCost,
+      // To try any file: as installed a ZITADEL checks bcrypt only.
+      verifiers,
       tokens: { [v2Token]: { userId: 'passferry', roles: { instance: ['IAM_OWNER'] } } },
       orgs: Object.values(sampleOrgs),
       users: samplePeople.filter((p) => p.org === sampleOrgs.v2).map((p) => ({ ...p, password: samplePassword })),
@@ -88,7 +91,7 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
       PASSFERRY_V2_URL: sandbox.url,
       PASSFERRY_V2_TOKEN_FILE: join(dir, 'v2-token'),
     });
-    const v2 = createV2Zitadel({ url: sandbox.url, credential: credential({ file: join(dir, 'v2-token') }) });
+    const v2 = createV2Zitadel({ url: sandbox.url, credential: credential({ file: join(dir, 'v2-token') }), verifiers });
     // One port for the numbers of both parts.
     const numbers: Metrics[] = [];
     const worker = await work(workConfig, { v1, v2 }, log, undefined, numbers);

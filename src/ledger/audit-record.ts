@@ -24,6 +24,8 @@ export const auditActions = [
   'import-cancel',
   'import-retry',
   'reset',
+  'stage',
+  'redrive',
 ] as const;
 export type AuditAction = (typeof auditActions)[number];
 
@@ -50,11 +52,16 @@ export interface AuditFacts {
   count?: number;
   /** A request that was accepted before, sent again. */
   replayed?: true;
+  /** The stage that was asked for, and how many percent of the next. */
+  stage?: string;
+  /** The reason that whoever asked has given for a step, or the cause of those that were tried again. */
+  why?: string;
 }
 
 const names = [
   ...['action', 'result', 'reason', 'caller', 'org', 'user', 'job', 'run'],
   ...['backend', 'webhook', 'from', 'count', 'replayed'],
+  ...['stage', 'why'],
 ] as const satisfies string[];
 
 /** Which process wrote it, as its how manieth, and when by the clock of Redis as that process knows it (ms). */

@@ -145,18 +145,21 @@ export function createBeats(redis: Redis, keys: Keys, jobKey: JobKey) {
       }
     },
 
-    /** Where an organization lives by the table of a worker; undefined when that cannot be read. */
-    async placeOf({ digest, default: usual, organizations }: Beat['stages'], org: string): Promise<Placed | undefined> {
-      if (organizations === 0) return usual;
+    /** Where an organization starts by the table of a worker, and whether that names it; undefined when that cannot be read. */
+    async configured(
+      { digest, default: usual, organizations }: Beat['stages'],
+      org: string,
+    ): Promise<{ placed: Placed; named: boolean } | undefined> {
+      if (organizations === 0) return { placed: usual, named: false };
       const key = keys.stages(digest);
       const [there, stored] = await Promise.all([redis.exists(key), redis.hget(key, org)]).catch((error) => {
         throw redisError(error);
       });
       if (there === 0) return undefined;
-      if (stored === null) return usual;
+      if (stored === null) return { placed: usual, named: false };
       const [stage = '', leads = '', mac = ''] = stored.split(' ');
       if (!verify(jobKey, 'stage', stageParts(digest, org, `${stage} ${leads}`), mac)) return undefined;
-      return { stage, leads: leads as BackendName };
+      return { placed: { stage, leads: leads as BackendName }, named: true };
     },
   };
 }

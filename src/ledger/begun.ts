@@ -23,6 +23,8 @@ export type Begun =
   | { kind: 'poison'; starts: number }
   /** This Redis is behind what the worker has seen: wiped, or restored from an older file. */
   | { kind: 'ledger_lost' }
+  /** Its organization goes by another setting now than the one it was begun with. */
+  | { kind: 'stage_moved' }
   | {
       kind: 'go';
       starts: number;

@@ -8,6 +8,7 @@ import { type JobKey, sign } from '../signature.ts';
 import { type Applied, readApplied as appliedOf, writeApplied } from './applied.ts';
 import { type Begun, parseAttempt, parseOther } from './begun.ts';
 import { createCancel } from './cancel.ts';
+import { divergenceKeys, divergenceText, dueMember } from './divergence.ts';
 import { evaluate } from './evaluate.ts';
 import { createFailed, keepDataKey } from './failed.ts';
 import { loadKeys, storedBytes } from './load.ts';
@@ -109,6 +110,8 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         exact: boolean;
         /** The epoch this Redis must have reached. Default 0: any. */
         epoch?: number;
+        /** The setting by which the backend was chosen, as stored. Default: not compared. */
+        stage?: string;
         /** Cut-short starts from which on the job is `poison`. Default: never. */
         startLimit?: number;
       },
@@ -118,7 +121,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         [
           ...[keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data), keys.epoch],
           ...loadKeys(keys),
-          ...[pageKeys(data).ends, keys.events, keys.activeRuns],
+          ...[pageKeys(data).ends, keys.events, keys.activeRuns, keys.stageTable, keys.writing],
         ],
         [
           data.jobId,
@@ -142,6 +145,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           storedBytes(data),
           pageKeys(data).page,
           pageKeys(data).place,
+          options.stage ?? '',
         ],
       )) as [string, ...string[]];
       switch (reply[0]) {
@@ -171,6 +175,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         case 'expired':
         case 'canceled':
         case 'ledger_lost':
+        case 'stage_moved':
           return { kind: reply[0] };
         case 'poison':
           return { kind: 'poison', starts: Number(reply[1]) };
@@ -210,7 +215,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
     async recordAttempt(data: SetPasswordData, token: string, deadlineMs: number, before: number): Promise<void> {
       const reply = (await run(
         scripts.recordAttempt,
-        [keys.job(data.jobId), keys.user(data.org, data.user)],
+        [keys.job(data.jobId), keys.user(data.org, data.user), keys.writing],
         [data.jobId, token, deadlineMs, before, repairMs],
       )) as string[];
       if (reply[0] !== 'ok') throw new PassferryError('lease_lost', { scope: 'backend' });
@@ -233,7 +238,7 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         scripts.release,
         [
           ...[keys.job(data.jobId), keys.user(data.org, data.user), keys.open, runKey(data)],
-          ...[keys.events, keys.activeRuns],
+          ...[keys.events, keys.activeRuns, keys.writing],
         ],
         [token, waitingFor, effect === 'none' ? '0' : '1', data.run === undefined ? '' : data.jobId],
       );
@@ -254,6 +259,8 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
         repairable?: boolean;
         /** The applied record is written only where the ledger knows the user already. Default false. */
         onlyIfKnown?: boolean;
+        /** Another backend is to follow: it is behind from this step on. `payload`: what it is to be given, sealed. */
+        follow?: { backend: BackendName; cause: string; payload?: string };
         /** The outcome rests on reading, so the lease must still be ours. Error: `lease_lost`. */
         underLease?: boolean;
       } = {},
@@ -295,7 +302,8 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           keys.quarantined(data.org),
           keys.events,
           ...loadKeys(keys),
-          ...[pageKeys(data).key, pageKeys(data).ends, pageKeys(data).secret, keys.activeRuns],
+          ...[pageKeys(data).key, pageKeys(data).ends, pageKeys(data).secret, keys.activeRuns, keys.writing],
+          ...[...divergenceKeys(keys, data.org), keys.follow(data.org, data.user)],
         ],
         [
           data.jobId,
@@ -319,6 +327,10 @@ export function createLedger(options: LedgerOptions, onForged: OnForged = () => 
           packed?.bytes ?? '',
           pageKeys(data).place,
           options.onlyIfKnown ? '1' : '0',
+          ...(outcome.inEffect && options.follow
+            ? [divergenceText(options.follow.backend, data.seq, 0, options.follow.cause), options.follow.payload ?? '']
+            : ['', '']),
+          ...[data.org, data.user, dueMember(data.org, data.user)],
         ],
       )) as [string, ...string[]];
       if (reply[0] === 'ok') {

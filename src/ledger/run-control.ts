@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { PassferryError } from '../errors.ts';
 import type { Keys } from '../keys.ts';
+import type { MigrationCounts, MigrationMode } from '../migration.ts';
 import {
   type HoldReason,
   holdReasons,
@@ -13,7 +14,9 @@ import {
 import type { JobKey } from '../signature.ts';
 import { evaluate, redisError } from './evaluate.ts';
 import { prelude } from './lua.ts';
-import { forecastOf } from './run-forecast.ts';
+import { readCounts } from './migrations.ts';
+import { forecastOf, migrationForecast } from './run-forecast.ts';
+import { optionsNow, type Tuning } from './run-options.ts';
 import { runSteps } from './run-steps.ts';
 import { signRun } from './tell.ts';
 
@@ -50,10 +53,11 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
     async closeInput(
       id: string,
       pages: number,
-      digests: { content?: string; mac?: string; bytes?: number; repeated?: number } = {},
+      digests: { content?: string; mac?: string; bytes?: number; repeated?: number; hashes?: number } = {},
     ): Promise<void> {
       const closed = await evaluate(redis, closeInput, stepKeys(id), [
         ...[digests.content ?? '', digests.mac ?? '', pages, digests.bytes ?? '', digests.repeated ?? 0],
+        digests.hashes ?? 0,
       ]);
       if (closed === 'mismatch') throw new PassferryError('idempotency_key_reused');
     },
@@ -67,6 +71,13 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
       if (reply[0] === 'unknown') throw new PassferryError('run_unknown');
       if (reply[0] === 'refused') throw new PassferryError('run_ended');
       return reply[1] as RunState;
+    },
+
+    /** Other limits from now on; what is not named stays. Errors: `run_unknown`, `run_ended`. */
+    async tune(id: string, tuning: Tuning): Promise<void> {
+      const done = await evaluate(redis, tuneRun, [keys.run(id)], [JSON.stringify(tuning)]);
+      if (done === 'unknown') throw new PassferryError('run_unknown');
+      if (done === 'ended') throw new PassferryError('run_ended');
     },
 
     /** The step that a run takes by itself when nothing of it is at work. */
@@ -88,7 +99,10 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
       const fields = await redis.hgetall(keys.run(id)).catch((error) => {
         throw redisError(error);
       });
-      return fields.id ? toView(fields) : undefined;
+      if (!fields.id) return undefined;
+      const view = toView(fields);
+      const { migration } = view.options;
+      return migration ? withMigration(view, fields, migration.mode, await readCounts(redis, keys, id)) : view;
     },
 
     /** Ids of an organization's runs, the newest first, from after `before` (ms). */
@@ -117,6 +131,30 @@ export function createRunControl(redis: Redis, keys: Keys, retentionMs: number, 
 
 const dayMs = 86_400_000;
 
+/** Field of a run: what became of the hash that was tried on a user of a backend. */
+export const probeField = (backend: string, what: string) => `probe:${backend} ${what}`;
+
+function probesOf(f: Record<string, string>): Record<string, 'works' | 'fails' | 'not_tried'> {
+  return Object.fromEntries(
+    Object.entries(f).flatMap(([name, said]) =>
+      name.startsWith('probe:') ? [[name.slice('probe:'.length), said as 'works']] : [],
+    ),
+  );
+}
+
+function hashesOf(f: Record<string, string>, { known }: RunOptions): Pick<RunView, 'hashes'> {
+  if (!Number(f.hashes ?? 0)) return {};
+  const probes = probesOf(f);
+  return {
+    hashes: {
+      rows: Number(f.hashes),
+      policyChecked: false,
+      proved: known === 'matched' ? 'known_password' : 'not_proved',
+      ...(Object.keys(probes).length > 0 && { probes }),
+    },
+  };
+}
+
 function toView(f: Record<string, string>): RunView {
   const count = (name: string) => Number(f[name] ?? 0);
   const time = (name: string) => new Date(count(name)).toISOString();
@@ -128,7 +166,7 @@ function toView(f: Record<string, string>): RunView {
   const reason = state === 'holding' && f.reason && f.reason in holdReasons ? (f.reason as HoldReason) : undefined;
   const rate = state === 'running' || state === 'receiving' ? Number(f.rate ?? 0) : 0;
   const left = count('accepted') - count('finished');
-  const options = JSON.parse(f.options ?? '{}') as RunOptions;
+  const options = optionsNow(f);
   const proofs = count('proofWorks') + count('proofFails') + count('proofUnknown');
   return {
     id: f.id as string,
@@ -140,12 +178,18 @@ function toView(f: Record<string, string>): RunView {
     received: count('accepted') + count('rejected'),
     rejected: count('rejected'),
     ...(count('repeated') > 0 && { repeated: count('repeated') }),
+    ...hashesOf(f, options),
     accepted: count('accepted'),
     finished: count('finished'),
     inflight: Math.max(0, count('inflight')),
     ...counts,
     notInEffect:
-      count('accepted') + count('rejected') - counts.set - counts.unchanged - counts.linkSent - count('wouldSet'),
+      count('accepted') +
+      count('rejected') -
+      [...['set', 'unchanged', 'linkSent', 'wouldSet'], ...['mirrored', 'wouldMirror', 'equal']].reduce(
+        (sum, name) => sum + count(name),
+        0,
+      ),
     ...(f.sessionsEnded !== undefined && { sessionsEnded: count('sessionsEnded') }),
     ...(f.sessionsKept !== undefined && { sessionsKept: count('sessionsKept') }),
     ...(options.dryRun && { wouldSet: count('wouldSet'), forecast: forecastOf(f, options) }),
@@ -160,6 +204,27 @@ function toView(f: Record<string, string>): RunView {
     acceptedAt: time('acceptedAt'),
     expiresAt: time('expiresAt'),
     ...(f.finishedAt && { finishedAt: time('finishedAt') }),
+  };
+}
+
+/** What only a migration has. */
+function withMigration(
+  view: RunView,
+  f: Record<string, string>,
+  mode: MigrationMode,
+  counts: MigrationCounts,
+): RunView {
+  const names = ['mirrored', 'wouldMirror', 'equal', 'differs'] as const;
+  const probes = probesOf(f);
+  return {
+    ...view,
+    ...Object.fromEntries(names.flatMap((name) => (f[name] === undefined ? [] : [[name, Number(f[name])]]))),
+    migration: {
+      mode,
+      ...counts,
+      ...(Object.keys(probes).length > 0 && { probes }),
+      ...(mode === 'plan' && { forecast: migrationForecast(f, view.options) }),
+    },
   };
 }
 
@@ -189,7 +254,7 @@ const closeInput = `${prelude}${runSteps}
 -- The same beginning, and then the file ends: it is another one.
 if tonumber(redis.call('HGET', KEYS[1], 'pages') or '0') > tonumber(ARGV[3]) then return 'mismatch' end
 if redis.call('HGET', KEYS[1], 'input') ~= 'open' then return 0 end
-redis.call('HSET', KEYS[1], 'input', 'closed', 'content', ARGV[1], 'contentMac', ARGV[2], 'inputBytes', ARGV[4], 'repeated', ARGV[5])
+redis.call('HSET', KEYS[1], 'input', 'closed', 'content', ARGV[1], 'contentMac', ARGV[2], 'inputBytes', ARGV[4], 'repeated', ARGV[5], 'hashes', ARGV[6])
 run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())
 return 1
 `;
@@ -220,6 +285,18 @@ else
   redis.call('HSET', KEYS[1], 'state', 'cancelling', 'endAs', order == 'expire' and 'expired' or 'canceled')
 end
 return {'ok', run_step(KEYS[1], KEYS[2], KEYS[3], now_ms())}
+`;
+
+/** KEYS run · ARGV tuning as JSON → tuned | unknown | ended */
+const tuneRun = `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return 'unknown' end
+if state == 'cancelling' or state == 'cancelled' or state == 'completed' then return 'ended' end
+local tuned = cjson.decode(redis.call('HGET', KEYS[1], 'tuned') or '{}')
+for name, value in pairs(cjson.decode(ARGV[1])) do tuned[name] = value end
+redis.call('HSET', KEYS[1], 'tuned', cjson.encode(tuned))
+redis.call('HDEL', KEYS[1], 'limitedBy')
+return 'tuned'
 `;
 
 /** KEYS run, events, active runs */

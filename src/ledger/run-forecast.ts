@@ -13,6 +13,35 @@ export const dryFields = {
   mails: 'dryMails',
 } as const;
 
+/** Fields of a plan of a migration. */
+export const planFields = {
+  users: 'planUsers',
+  /** Of reading both sides, all users together, ms. */
+  ms: 'planMs',
+  mails: 'planMails',
+  /** Changes that go to v2 at once, by all workers that were seen; and rows a second towards it. */
+  atOnce: 'planAtOnce',
+  backendRate: 'planRate',
+} as const;
+
+/** What `execute` would come to, from what a plan has counted so far. Writing is taken to last as long as reading. */
+export function migrationForecast(f: Record<string, string>, options: RunOptions) {
+  const count = (name: string) => Number(f[name] ?? 0);
+  const users = count('wouldMirror');
+  const perUser = count(planFields.users) > 0 ? (2 * count(planFields.ms)) / count(planFields.users) : undefined;
+  const atOnce = Math.min(count(planFields.atOnce) || 1, options.concurrency ?? Number.POSITIVE_INFINITY);
+  const limits: ['rate' | 'backend_rate' | 'concurrency', number][] = [];
+  if (perUser !== undefined) limits.push(['concurrency', (users * perUser) / atOnce / 1_000]);
+  if (options.rate !== undefined) limits.push(['rate', users / options.rate]);
+  if (count(planFields.backendRate) > 0) limits.push(['backend_rate', users / count(planFields.backendRate)]);
+  const [limitedBy, seconds] = limits.sort((a, b) => b[1] - a[1])[0] ?? [];
+  return {
+    users,
+    mails: count(planFields.mails),
+    ...(seconds !== undefined && limitedBy && { seconds: Math.ceil(seconds), limitedBy }),
+  };
+}
+
 /** What the real run would come to, from what its dry run has counted so far. */
 export function forecastOf(f: Record<string, string>, options: RunOptions): RunForecast {
   const count = (name: string) => Number(f[name] ?? 0);

@@ -1,7 +1,9 @@
 import { rowBytes } from '../row-outcome.ts';
+import { divergenceSteps, firstTryMs } from './divergence.ts';
 import { counting } from './load.ts';
 import { prelude } from './lua.ts';
 import { runSteps } from './run-steps.ts';
+import { stageSteps } from './stages.ts';
 
 /** For scripts that end rows of runs, whose end is some bytes of their page. */
 const rowEnds = `
@@ -34,14 +36,14 @@ return text(floor)
 `;
 
 /**
- * KEYS job, user, open, run, epoch, counted, load, ends of the page, events, active runs · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs, least epoch, startLimit, jobKeyPrefix, bytes, page, place in its ends
+ * KEYS job, user, open, run, epoch, counted, load, ends of the page, events, active runs, stage table, writing · ARGV jobId, seq, token, leaseMs, backend, exact, caller, org, user, acceptedAt, expiresAt, retentionMs, runId, row, settleGraceMs, least epoch, startLimit, jobKeyPrefix, bytes, page, place in its ends, stage as it was read (empty: any)
  * An empty token only asks (the sweeper): a job at work is busy. `starts` counts those that neither ended nor were given
  * back: each was cut short by the end of its process (P11).
  * A row of a run has its end in its page, and a record only while it is at work.
- * → {ledger_lost} | {done, outcome, mac, finishedAt} | {row_ended, hex} | {run_waits} | {run_over} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion, other, its seq, its attempt}:
+ * → {ledger_lost} | {stage_moved} | {done, outcome, mac, finishedAt} | {row_ended, hex} | {run_waits} | {run_over} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion, other, its seq, its attempt}:
  * `other` has an open attempt that nobody has settled in its time.
  */
-export const begin = `${prelude}${counting}${runSteps}${rowEnds}
+export const begin = `${prelude}${counting}${runSteps}${rowEnds}${stageSteps}
 local now = now_ms()
 local epoch = redis.call('GET', KEYS[5])
 if tonumber(string.match(epoch or '', '^%d+') or '0') < tonumber(ARGV[16]) then return {'ledger_lost'} end
@@ -88,10 +90,14 @@ if ARGV[3] == '' then
   attempt = false
 end
 if not attempt and now > tonumber(ARGV[11]) then return {'expired'} end
+-- Read with the lease: whoever writes this user goes by this very setting.
+if ARGV[22] ~= '' and stage_text(KEYS[11], ARGV[8]) ~= ARGV[22] then return {'stage_moved'} end
 if ARGV[6] == '0' and applied_seq(u[5]) > tonumber(ARGV[2]) then return {'superseded', u[5]} end
 if tonumber(f[5] or '0') >= tonumber(ARGV[17]) then return {'poison', f[5]} end
 redis.call('HSET', KEYS[2], 'leaseJob', ARGV[1], 'leaseToken', ARGV[3], 'leaseUntil', text(now + tonumber(ARGV[4])))
 redis.call('PEXPIRE', KEYS[2], 2764800000)
+unmark_lease(KEYS[12], KEYS[2])
+if ARGV[22] ~= '' then mark_lease(KEYS[12], KEYS[2], ARGV[8], ARGV[22], now + tonumber(ARGV[4]), ARGV[3]) end
 redis.call('HDEL', KEYS[1], 'waitingFor')
 local o = u[3] and u[3] ~= ARGV[1] and redis.call('HMGET', ARGV[18] .. u[3], 'seq', 'attempt', 'outcome') or {}
 if not o[1] or not o[2] or o[3] then o = {'', ''} end
@@ -112,7 +118,7 @@ return {'ok'}
 `;
 
 /**
- * KEYS job, user · ARGV jobId, token, deadlineMs, before, danglingMs → {ok, now} | {lost}
+ * KEYS job, user, writing · ARGV jobId, token, deadlineMs, before, danglingMs → {ok, now} | {lost}
  * Written before anything is sent (P2). It takes the place of another job's attempt that nobody settled: that one may still
  * land.
  */
@@ -126,8 +132,10 @@ local deadline = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'attempt', text(now) .. ':' .. text(deadline) .. ':' .. ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 if u[3] and u[3] ~= ARGV[1] then redis.call('HSET', KEYS[2], 'danglingUntil', text(now + tonumber(ARGV[5]))) end
-redis.call('HSET', KEYS[2], 'openJob', ARGV[1], 'openUntil', text(deadline),
-  'leaseUntil', text(math.max(tonumber(u[2]), deadline + 5000)))
+local until_ms = text(math.max(tonumber(u[2]), deadline + 5000))
+redis.call('HSET', KEYS[2], 'openJob', ARGV[1], 'openUntil', text(deadline), 'leaseUntil', until_ms)
+local mark = redis.call('HGET', KEYS[2], 'leaseMark')
+if mark then redis.call('ZADD', KEYS[3], 'XX', until_ms, mark) end
 return {'ok', text(now)}
 `;
 
@@ -147,11 +155,12 @@ return 1
 `;
 
 /**
- * KEYS job, user, open, run, events, active runs · ARGV token, waitingFor, uncertain, jobId of a row. Gives the lease back when the job is put off: that start does not count.
+ * KEYS job, user, open, run, events, active runs, writing · ARGV token, waitingFor, uncertain, jobId of a row. Gives the lease back when the job is put off: that start does not count.
  * Uncertain: it may have made the change, so nobody may say any more that the job was cancelled before it began.
  */
-export const release = `${prelude}${runSteps}${rowEnds}
+export const release = `${prelude}${runSteps}${rowEnds}${stageSteps}
 if redis.call('HGET', KEYS[2], 'leaseToken') == ARGV[1] then
+  unmark_lease(KEYS[7], KEYS[2])
   redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
   if tonumber(redis.call('HGET', KEYS[1], 'starts') or '0') > 0 then redis.call('HINCRBY', KEYS[1], 'starts', -1) end
   if ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'uncertain', '1') end
@@ -166,17 +175,18 @@ return 1
 `;
 
 /**
- * KEYS job, user, open, run, notes of the run, failed of the organization, failed secrets, repair payload, inverted, quarantined of the organization, events, counted, load, page, its ends, its secret, active runs · ARGV jobId, outcome, mac,
- * retentionMs, token, backend, applied, counter, row, note, countAttempt, secretMs, repair payload, repairMs, name of the user, answered, underLease, event, its mac, bytes of a row's end, its place, onlyIfKnown
+ * KEYS job, user, open, run, notes of the run, failed of the organization, failed secrets, repair payload, inverted, quarantined of the organization, events, counted, load, page, its ends, its secret, active runs, writing, behind of the organization, mirror due, divergent, follow payload · ARGV jobId, outcome, mac,
+ * retentionMs, token, backend, applied, counter, row, note, countAttempt, secretMs, repair payload, repairMs, name of the user, answered, underLease, event, its mac, bytes of a row's end, its place, onlyIfKnown, divergence (empty: one backend is written), follow payload, org, user, member of the list of those due
  * → {row_ended, hex, inverted} | {lost} | {ok, at} | {done, outcome, mac, at, inverted} | {newer, applied, inverted}: `inverted` is the applied record that we came after
  * One step: outcome, applied sequence, run counters, reject, the list of failed jobs, the event. The first outcome stays. A change that
  * was made after a newer one is an inversion: noted here, repaired by the sweeper. Only an answer tells that: what was read may
  * be anybody's change. An answer may also come when its job was settled otherwise long ago.
  */
-export const commit = `${prelude}${counting}${runSteps}${rowEnds}
+export const commit = `${prelude}${counting}${runSteps}${rowEnds}${stageSteps}${divergenceSteps}
 -- Only our own: another start of this job may have an attempt under way.
 local function give_back()
   if redis.call('HGET', KEYS[2], 'leaseToken') ~= ARGV[5] then return end
+  unmark_lease(KEYS[18], KEYS[2])
   redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
   if redis.call('HGET', KEYS[2], 'openJob') == ARGV[1] then redis.call('HDEL', KEYS[2], 'openJob', 'openUntil') end
 end
@@ -225,6 +235,11 @@ if ARGV[7] ~= '' then
     -- What was read may have been somebody else's: then ours may still land.
     if ARGV[16] ~= '1' then redis.call('HSET', KEYS[2], 'danglingUntil', text(ms + tonumber(ARGV[14]))) end
   end
+end
+-- In the step of the change itself: a crash right after it hides nobody who is behind.
+if ARGV[23] ~= '' then
+  diverge(KEYS[19], KEYS[20], KEYS[21], ARGV[25], ARGV[26], ARGV[27], ARGV[23], ms, ms + ${firstTryMs})
+  if ARGV[24] ~= '' then redis.call('SET', KEYS[22], ARGV[24]) else redis.call('DEL', KEYS[22]) end
 end
 if ARGV[20] ~= '' then
   redis.call('SETRANGE', KEYS[15], ARGV[21], ARGV[20])

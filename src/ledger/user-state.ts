@@ -6,9 +6,9 @@ import { type Applied, type Place, readApplied } from './applied.ts';
 import { redisError } from './evaluate.ts';
 import { backendNames } from './holds.ts';
 
-/** Who is at a user, and until when (Redis time, ms): a job, or a repair. */
+/** Who is at a user, and until when (Redis time, ms): a job, a repair, or a mirror from v1 to v2. */
 export interface AtUser {
-  by: { jobId: string } | 'repair';
+  by: { jobId: string } | 'repair' | 'mirror';
   until: number;
 }
 
@@ -65,5 +65,5 @@ export async function readUserState(redis: Redis, keys: Keys, jobKey: JobKey, pl
 
 function atUser(job: string | null | undefined, until: string | null | undefined): AtUser | undefined {
   if (!job || !until) return undefined;
-  return { by: job === 'repair' ? 'repair' : { jobId: job }, until: Number(until) };
+  return { by: job === 'repair' || job === 'mirror' ? job : { jobId: job }, until: Number(until) };
 }

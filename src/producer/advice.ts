@@ -50,6 +50,22 @@ export const advice = {
     'Give all workers the same table and restart those that have the old one.',
   ],
   stage_unknown: ['No worker tells where this organization lives.', 'Look at `passferry status`.'],
+  stage_forged: [
+    'The stage of this organization in Redis is not signed by us: its jobs wait.',
+    'Workers put it back from their copy within a minute; else find out who writes to Redis and set it again with --force.',
+  ],
+  not_in_step: [
+    'Some users have an older password in the backend that follows.',
+    'Those just on their way follow by themselves; `passferry divergence list` says why the others do not.',
+  ],
+  behind: [
+    'The backend that follows has not the newest password of this user yet.',
+    'It is tried again by itself; `passferry divergence list` says why it fails.',
+  ],
+  ahead: [
+    'The user chose another password in v2 itself: it is not overwritten there.',
+    'At a stage that v1 leads it is not the one that logs in; the next change of the user settles it.',
+  ],
   never_seen: [
     'Nothing is known of this user here: nothing was asked within the retention, nothing applied within 32 days.',
     'Compare user id and organization with what the caller sends.',

@@ -6,7 +6,7 @@ import { PassferryError } from '../errors.ts';
 import { replaceKeyFile, withLock } from '../key-files/store.ts';
 import { parseQuota, quotaForm } from '../quota.ts';
 
-export const permissions = ['set', 'import', 'migrate', 'read', 'admin', 'operate'] as const;
+export const permissions = ['set', 'import', 'import-hash', 'migrate', 'read', 'admin', 'operate'] as const;
 export type Permission = (typeof permissions)[number];
 
 /** Names of callers in the file. */

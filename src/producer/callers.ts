@@ -24,6 +24,8 @@ export interface Callers {
   authenticate(header: string | undefined): Promise<Caller>;
   /** Is the organization granted to anybody in the callers file? */
   knows(org: string): boolean;
+  /** All that the callers file names. */
+  orgs(): string[];
 }
 
 /** Who else knows tokens: token → caller, undefined when it is none of theirs. Error: `auth_unavailable`. */
@@ -64,6 +66,10 @@ export function loadCallers(path: string, onError: (error: PassferryError) => vo
     knows: (org) =>
       org !== '*' &&
       [...file.get().values()].some(({ caller }) => caller.home === org || Object.hasOwn(caller.grants, org)),
+    orgs: () => {
+      const named = [...file.get().values()].flatMap(({ caller }) => [caller.home, ...Object.keys(caller.grants)]);
+      return [...new Set(named)].filter((org) => org !== '*').sort();
+    },
   };
 }
 

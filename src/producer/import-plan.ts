@@ -4,6 +4,7 @@ import type { Keys } from '../keys.ts';
 import type { Beat, LaneFacts } from '../ledger/beats.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import type { RunOptions } from '../run.ts';
+import { leaderOf } from './stages/places.ts';
 import type { StatusDesk } from './status.ts';
 
 /** What an import would come to, by the word of the workers. Null: nobody can know now. */
@@ -49,8 +50,8 @@ export function createImportPlans(redis: Redis, keys: Keys, status: StatusDesk) 
   return async (org: string, asked: { rows?: number; rate?: number }): Promise<ImportPlan> => {
     const { now, beats, backends } = await status.facts();
     const workers = beats.filter(({ kind, ready, healthy }) => kind === 'worker' && ready && healthy);
-    const stages = workers[0]?.stages;
-    const placeOf = async (each: string) => (stages ? (await status.placeOf(stages, each))?.leads : undefined);
+    const placeOf = async (each: string) =>
+      workers.length > 0 ? leaderOf(await status.places.known(each, workers), each) : undefined;
     const backend = (await placeOf(org)) ?? null;
     const lanes = backend === null ? [] : workers.flatMap((worker) => worker.lanes[backend] ?? []);
     const health = backends.find((each) => each.backend === backend);

@@ -9,6 +9,7 @@ import { type AuditEntry, type AuditOptions, createAudit } from '../ledger/audit
 import { createAuditReader } from '../ledger/audit-read.ts';
 import { dataKeyStore } from '../ledger/data-keys.ts';
 import { type DeliveryData, deliverQueue } from '../ledger/delivery-job.ts';
+import { createDivergences } from '../ledger/divergence.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import { createEventLog } from '../ledger/event-log.ts';
 import { createHolds } from '../ledger/holds.ts';
@@ -41,6 +42,7 @@ import { createAbilities } from './resets/abilities.ts';
 import { createHandouts } from './resets/handout.ts';
 import { createRetry } from './retry.ts';
 import { createRunDesk } from './runs.ts';
+import { createStageDesk } from './stages/desk.ts';
 import { createStatus } from './status.ts';
 import { createUserList } from './user-jobs.ts';
 import type { SetPasswordRequest } from './validate.ts';
@@ -350,6 +352,8 @@ export function createProducer(options: ProducerOptions) {
     status,
     /** How long an import would take. */
     plan: createImportPlans(redis, keys, status),
+    stages: createStageDesk(redis, keys, jobKey, status),
+    divergences: createDivergences(redis, keys),
     why: createWhy({ redis, keys, jobKey, ledger, status }),
     async close() {
       clearInterval(rotation);

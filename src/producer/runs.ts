@@ -8,11 +8,12 @@ import { endAt, type Pages } from '../ledger/pages.ts';
 import { rowEnd } from '../ledger/row-end.ts';
 import type { RunControl } from '../ledger/run-control.ts';
 import { type Page, type PageRow, pageOf, pageRows, placeOf } from '../page.ts';
-import { asAsked, factsOf, inEffect, isResult, wouldSet } from '../row-outcome.ts';
+import { asAsked, factsOf, inEffect, isResult, onlyRead } from '../row-outcome.ts';
 import type { RunView } from '../run.ts';
 import type { JobKey } from '../signature.ts';
 import { importReasons } from './import/reasons.ts';
 import { rowAdvice } from './import/row-advice.ts';
+import { migrationReasons } from './migration/reasons.ts';
 
 /** A row of a run as whoever may see the run sees it: never its secret. */
 export interface RowView {
@@ -36,6 +37,8 @@ export interface RowView {
   /** The file's own columns, without secrets. */
   columns?: Record<string, string>;
 }
+
+const rowReasons = { ...importReasons, ...migrationReasons };
 
 const resultTexts: Record<string, string> = {
   superseded: 'A newer password for this user was set first.',
@@ -62,7 +65,7 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
       ...columnsOf(run, stored),
     };
     if (end === undefined) return { ...about, done: false, inEffect: false };
-    if (end === wouldSet) return { ...about, done: true, result: end, inEffect: false };
+    if (onlyRead.has(end)) return { ...about, done: true, result: end, inEffect: false };
     if (isResult(end)) {
       const message = resultTexts[end];
       return {
@@ -75,7 +78,7 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
         inEffect: inEffect.has(end),
       };
     }
-    return { ...about, done: true, ...factsOf(end, importReasons), ...adviceFor(end), inEffect: false };
+    return { ...about, done: true, ...factsOf(end, rowReasons), ...adviceFor(end), inEffect: false };
   }
 
   /** Rows that never began end as their run does. */
@@ -96,12 +99,15 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
 
     /** Every row that ended without its password being in force, in file order. */
     async *rejects(run: RunView): AsyncGenerator<RowView> {
-      for (let page = 0; page * pageRows < run.received; page++) {
+      // Pages of a migration need not be full.
+      const stored = Number(await redis.hget(keys.run(run.id), 'pages'));
+      for (let page = 0; page < stored; page++) {
         const read = await pages.read(run.id, page);
         if (!read) continue;
         for (let place = 0; place < read.page.rows.length; place++) {
           const view = await toView(run, read.page, place, read.ends);
-          if (view.done && view.result !== wouldSet && !asAsked.has(view.result ?? '')) yield view;
+          const end = view.result ?? '';
+          if (view.done && !onlyRead.has(end) && !asAsked.has(end)) yield view;
         }
       }
     },
@@ -111,7 +117,7 @@ export function createRunDesk(redis: Redis, keys: Keys, jobKey: JobKey, pages: P
       const [, id, number] = /^(r0-[0-9a-z]{26})-(\d{1,9})$/.exec(jobId) ?? [];
       const run = id === undefined ? undefined : await runs.view(id);
       // A dry run asks for nothing: its rows are no jobs.
-      if (!run || run.options.dryRun || number === undefined) return undefined;
+      if (!run || run.options.dryRun || run.options.migration || number === undefined) return undefined;
       const row = Number(number);
       const read = await pages.read(run.id, pageOf(row));
       const stored = read?.page.rows[placeOf(row)];

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { BackendName } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { type Beat, type Beats, createBeats } from '../ledger/beats.ts';
+import { createDivergences } from '../ledger/divergence.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import { createHolds } from '../ledger/holds.ts';
 import { readLoad } from '../ledger/load.ts';
@@ -9,14 +10,17 @@ import { type QueueDepths, readDepths } from '../ledger/queue-depth.ts';
 import type { JobKey } from '../signature.ts';
 import { type Advice, advise, isAdvice } from './advice.ts';
 import { type BackendHealth, type Health, healthOf } from './backend-health.ts';
+import { createPlaces, leaderOf } from './stages/places.ts';
 
 export type Problem = Advice & { backend?: BackendName };
 
 /** How one organization fares. */
 export interface OrgStatus {
   id: string;
-  /** Null: no worker tells. */
+  /** Null: nobody tells. */
   stage: string | null;
+  /** Of its users, those on the next stage already. */
+  percent: number;
   /** The backend that decides its outcomes. */
   backend: BackendName | null;
   health: Health;
@@ -27,6 +31,10 @@ export interface OrgStatus {
   failed: number;
   /** Jobs that wait for a person. */
   quarantined: number;
+  /** Writes that still go by an older stage. */
+  draining: number;
+  /** Users whose other backend has not their newest password. */
+  notInStep: number;
   /** How long a new single job waits for its turn, ms; null: nobody can know now. */
   expectedWaitMs: number | null;
 }
@@ -83,6 +91,8 @@ export type StatusDesk = ReturnType<typeof createStatus>;
 
 /** Answers from Redis alone, by a fixed number of steps. Errors: `redis_down`. */
 export function createStatus(redis: Redis, keys: Keys, jobKey: JobKey, retentionMs: number) {
+  const places = createPlaces(redis, keys, jobKey);
+  const divergences = createDivergences(redis, keys);
   const beats: Beats = createBeats(redis, keys, jobKey);
   const holds = createHolds(redis, keys, jobKey);
   let asked: { at: number; facts: Promise<Facts> } | undefined;
@@ -118,28 +128,35 @@ export function createStatus(redis: Redis, keys: Keys, jobKey: JobKey, retention
 
   async function orgStatus(org: string, known: Facts): Promise<OrgStatus> {
     const [first] = workersOf(known.beats);
-    const [placed, load, failed, quarantined] = await Promise.all([
-      first && beats.placeOf(first.stages, org),
+    const [found, draining, notInStep, load, failed, quarantined] = await Promise.all([
+      places.known(org, known.beats),
+      places.table.draining(),
+      divergences.count(org),
       readLoad(redis, keys, org),
       redis.zcount(keys.failed(org), known.now - retentionMs, '+inf'),
       redis.zcard(keys.quarantined(org)),
     ]).catch((error) => {
       throw redisError(error);
     });
-    const lane = placed && known.backends.find(({ backend }) => backend === placed.leads);
+    const placed = found === 'forged' ? undefined : found;
+    const leads = leaderOf(placed, org);
+    const lane = leads && known.backends.find(({ backend }) => backend === leads);
     const health = lane?.health ?? 'unknown';
-    const reason = lane ? lane.reason : first ? 'stage_unknown' : 'no_worker';
+    const unknown = found === 'forged' ? 'stage_forged' : first ? 'stage_unknown' : 'no_worker';
+    const reason = lane ? lane.reason : unknown;
     return {
-      ...{ id: org, stage: placed?.stage ?? null, backend: placed?.leads ?? null, health },
+      ...{ id: org, stage: placed?.stage ?? null, percent: placed?.percent ?? 0, backend: leads ?? null, health },
       ...(reason !== undefined && { reason }),
-      ...{ open: load.jobs, failed, quarantined },
+      ...{ open: load.jobs, failed, quarantined, draining: draining.get(org)?.leases ?? 0, notInStep },
       expectedWaitMs: health === 'ok' || health === 'slow' ? expectedWait(known) : null,
     };
   }
 
   return {
     facts,
-    placeOf: beats.placeOf,
+    /** The same, asked now. */
+    look,
+    places,
 
     /** @param org told of it alone; @param whole told of everything. */
     async status(org: string | undefined, whole: boolean): Promise<Status> {
@@ -163,7 +180,12 @@ export function createStatus(redis: Redis, keys: Keys, jobKey: JobKey, retention
 const forOperators = new Set<string>(['hold_forged', 'beat_forged', 'worker_stuck', 'stages_differ']);
 
 function ownProblems(own: OrgStatus | undefined): Problem[] {
-  return own && own.quarantined > 0 ? [advise('quarantined')] : [];
+  if (!own) return [];
+  return [
+    ...(own.quarantined > 0 ? [advise('quarantined')] : []),
+    ...(own.reason === 'stage_forged' ? [advise('stage_forged')] : []),
+    ...(own.notInStep > 0 ? [advise('not_in_step', { id: own.id })] : []),
+  ];
 }
 
 const workersOf = (beats: Beat[]) => beats.filter(({ kind }) => kind === 'worker');

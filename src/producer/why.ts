@@ -2,12 +2,14 @@ import type { Redis } from 'ioredis';
 import { runOf } from '../ids.ts';
 import { type BackendName, isFailure, type Outcome } from '../job.ts';
 import type { Keys } from '../keys.ts';
+import { createDivergences, type Divergence } from '../ledger/divergence.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import { backendNames } from '../ledger/holds.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { JobRecord } from '../ledger/records.ts';
 import { type AtUser, readUserState, type UserState } from '../ledger/user-state.ts';
 import type { JobKey } from '../signature.ts';
+import { leader, stageOfUser } from '../stage.ts';
 import { type Advice, advise, isAdvice } from './advice.ts';
 import type { StatusDesk } from './status.ts';
 
@@ -41,7 +43,7 @@ export interface UserJob {
   retryUntil?: string;
 }
 
-/** Who is at the user: the id of a job, or `repair`. */
+/** Who is at the user: the id of a job, `repair`, or `mirror`: what v1 has is being brought to v2. */
 export interface Busy {
   by: string;
   until: string;
@@ -52,7 +54,7 @@ export interface Why {
   org: string;
   /** Anything at all is on record here. */
   known: boolean;
-  /** Null: no worker tells. */
+  /** Of this user. Null: nobody tells. */
   stage: string | null;
   leads: BackendName | null;
   applied: LastApplied[];
@@ -63,6 +65,8 @@ export interface Why {
   lease?: Busy;
   attempt?: Busy;
   repair?: { backend: BackendName; since: string };
+  /** This backend has not the newest password: why, how often it was tried, and when it is tried again by itself. */
+  divergence?: { backend: BackendName; cause: string; since: string; tries: number; nextTry?: string };
   /** Open jobs, the newest first, at most ten; rows of imports are not among them. */
   open: UserJob[];
   openCount: number;
@@ -87,6 +91,8 @@ interface WhyDeps {
 
 /** Everything that is known of one user, from the ledger alone. Error: `redis_down`. */
 export function createWhy({ redis, keys, jobKey, ledger, status }: WhyDeps) {
+  const divergences = createDivergences(redis, keys);
+
   async function lastApplied(state: UserState, leads: BackendName | undefined): Promise<LastApplied[]> {
     const found = backendNames.flatMap((backend) => {
       const applied = state.applied[backend];
@@ -130,26 +136,33 @@ export function createWhy({ redis, keys, jobKey, ledger, status }: WhyDeps) {
       status.facts(),
     ]);
     const worker = facts.beats.find(({ kind }) => kind === 'worker');
-    const placed = worker && (await status.placeOf(worker.stages, org));
+    const [found, divergence] = await Promise.all([
+      status.places.known(org, facts.beats),
+      divergences.of(org, user),
+    ]);
+    const stage = found === undefined || found === 'forged' ? undefined : stageOfUser(found, org, user);
+    const leads = stage && leader(stage);
     const open = records.filter(({ outcome }) => outcome === undefined);
     const failed = records.filter(({ outcome }) => outcome && isFailure(outcome) && outcome.code !== 'canceled');
     const ended = records.find(({ outcome }) => outcome !== undefined);
     const why: Omit<Why, 'next'> = {
-      ...{ user, org, known: state.known || records.length > 0 },
-      ...{ stage: placed?.stage ?? null, leads: placed?.leads ?? null },
-      applied: await lastApplied(state, placed?.leads),
+      ...{ user, org, known: state.known || records.length > 0 || divergence !== undefined },
+      ...{ stage: stage ?? null, leads: leads ?? null },
+      applied: await lastApplied(state, leads),
       ahead: aheadOf(state),
       forged: state.forged,
       ...(state.lease && { lease: busy(state.lease) }),
       ...(state.attempt && { attempt: busy(state.attempt) }),
+      ...(divergence && { divergence: told(divergence) }),
       ...(state.repair && { repair: { backend: state.repair.backend, since: time(state.repair.since) } }),
       open: await Promise.all(open.slice(0, mostOpen).map(toUserJob)),
       openCount: open.length,
       failed: await Promise.all(failed.slice(0, mostFailed).map(toUserJob)),
       ...(ended && { latest: await toUserJob(ended) }),
     };
-    const lane = facts.backends.find(({ backend }) => backend === placed?.leads);
-    return { ...why, next: nextStep(why, worker === undefined ? 'no_worker' : lane?.reason) };
+    const lane = facts.backends.find(({ backend }) => backend === leads);
+    const trouble = found === 'forged' ? 'stage_forged' : worker === undefined ? 'no_worker' : lane?.reason;
+    return { ...why, next: nextStep(why, trouble) };
   }
 
   return (org: string, user: string): Promise<Why> =>
@@ -160,7 +173,12 @@ export function createWhy({ redis, keys, jobKey, ledger, status }: WhyDeps) {
 
 const endOf = (outcome: Outcome): string => (isFailure(outcome) ? outcome.code : outcome.result);
 
-const busy = ({ by, until }: AtUser): Busy => ({ by: by === 'repair' ? by : by.jobId, until: time(until) });
+const busy = ({ by, until }: AtUser): Busy => ({ by: typeof by === 'string' ? by : by.jobId, until: time(until) });
+
+const told = ({ follower, cause, since, tries, nextTry }: Divergence): NonNullable<Why['divergence']> => ({
+  ...{ backend: follower, cause, since: time(since), tries },
+  ...(nextTry !== undefined && { nextTry: time(nextTry) }),
+});
 
 function aheadOf({ applied: { v1, v2 } }: UserState): Why['ahead'] {
   if (!v1 || !v2) return v1 ? 'v1' : v2 ? 'v2' : null;
@@ -191,6 +209,7 @@ function nextStep(why: Omit<Why, 'next'>, trouble: string | undefined): Advice {
   ) {
     return advise(latest.retryUntil === undefined ? 'failed_for_good' : 'failed', { id: latest.id });
   }
+  if (why.divergence) return advise(why.divergence.cause === 'ahead' ? 'ahead' : 'behind');
   if (leads && why.ahead !== null && why.ahead !== 'equal' && why.ahead !== leads) return advise('leader_behind');
   if (latest?.ended === 'stale') return advise('stale', { id: latest.id });
   return advise('in_order');

@@ -2,6 +2,7 @@ import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } fro
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code } from '@connectrpc/connect';
+import type { Verifier } from '../hashes/kinds.ts';
 import type { Caller, TokenGrant } from './auth.ts';
 import { authenticate } from './auth.ts';
 import type { Faults } from './faults.ts';
@@ -30,6 +31,8 @@ export interface World {
   /** Open sessions: id → user. */
   sessions: Map<string, string>;
   hashCosts: { min: number; max: number };
+  /** Kinds of hashes it can check. */
+  verifiers: readonly Verifier[];
   bcryptCost: number;
   /** Organizations that send no mail about a changed password. */
   silentOrgs: ReadonlySet<string>;

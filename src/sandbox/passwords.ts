@@ -1,4 +1,8 @@
 import { hash, verify } from '@node-rs/bcrypt';
+import type { Verifier } from '../hashes/kinds.ts';
+import { recognise } from '../hashes/recognise.ts';
+import { verifyHash } from '../hashes/verify.ts';
+import type { RefusalId } from './zitadel-errors.ts';
 import { refusal } from './zitadel-errors.ts';
 
 /** Complexity policy of an organization. */
@@ -30,19 +34,46 @@ export async function hashPassword(password: string, cost: number): Promise<stri
 }
 
 export async function verifyPassword(password: string, storedHash: string): Promise<boolean> {
-  return Buffer.byteLength(password) <= 72 && verify(password, storedHash);
+  if (Buffer.byteLength(password) > 200 * 4) return false;
+  if (storedHash.startsWith('$2')) return Buffer.byteLength(password) <= 72 && verify(password, storedHash);
+  const { recipe } = recognise(storedHash);
+  return recipe !== undefined && (await verifyHash(recipe, Buffer.from(password))) === 'match';
 }
 
+/** What a verifier looks at first: the beginning of a hash; of MD5 without a mark, all of it. */
+const prefixes: Record<Verifier, RegExp> = {
+  bcrypt: /^\$2/,
+  argon2: /^\$argon2/,
+  scrypt: /^\$(?:scrypt|7)\$/,
+  pbkdf2: /^\$pbkdf2/,
+  md5: /^\$1\$/,
+  md5plain: /^(?:[0-9a-f]{2})+$/i,
+  md5salted: /^\$md5salted/,
+  sha2: /^\$[56]\$/,
+  phpass: /^\$[PH]\$/,
+  drupal7: /^\$S\$/,
+};
+
 /** First stage: does any enabled verifier know the prefix? Only bcrypt is enabled by default. */
-export function checkHashPrefix(storedHash: string): void {
-  if (!storedHash.startsWith('$2')) throw refusal('USER-oz74onzvqr');
+export function checkHashPrefix(storedHash: string, verifiers: readonly Verifier[], id: RefusalId): void {
+  if (!verifiers.some((name) => prefixes[name].test(storedHash))) throw refusal(id);
 }
 
 /** Second stage: does it parse, and does its cost lie within the limits? */
 export function checkHash(storedHash: string, costs: { min: number; max: number }): void {
+  if (!storedHash.startsWith('$2')) return checkOther(storedHash);
   if (!/^\$2[aby]\$/.test(storedHash)) throw refusal('CRYPT-2xK7d');
   const parts = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/.exec(storedHash);
   if (!parts) throw refusal('CRYPT-r8Qm2');
   const cost = Number(parts[1]);
   if (cost < costs.min || cost > costs.max) throw refusal('CRYPT-5uV9n');
+}
+
+function checkOther(storedHash: string): void {
+  const { refused, encoded } = recognise(storedHash);
+  if (refused === 'cost_too_low' || refused === 'cost_too_high') throw refusal('CRYPT-5uV9n');
+  // Another form of the same may be one that no login would ever find equal.
+  if (refused || encoded === undefined || encoded.toLowerCase() !== storedHash.toLowerCase()) {
+    throw refusal('CRYPT-r8Qm2');
+  }
 }

@@ -1,9 +1,11 @@
+import type { Verifier } from '../hashes/kinds.ts';
 import { listen } from '../listen.ts';
 import type { TokenGrant } from './auth.ts';
 import type { RecordedCall, World } from './calls.ts';
 import type { Faults } from './faults.ts';
 import { createFaults } from './faults.ts';
 import { managementCalls } from './management-calls.ts';
+import { newUserCalls } from './new-user-calls.ts';
 import type { Policy } from './passwords.ts';
 import { verifyPassword } from './passwords.ts';
 import { type Mail, resetCalls } from './reset-calls.ts';
@@ -39,6 +41,10 @@ export interface SandboxOptions {
   silentOrgs?: string[];
   /** Accepted cost of imported bcrypt hashes. Default 10 to 16. */
   hashCosts?: { min: number; max: number };
+  /** Kinds of hashes that are taken and checked at a login. Default bcrypt, as ZITADEL is installed. */
+  verifiers?: readonly Verifier[];
+  /** Calls by name that this generation does not know yet. Default none. */
+  unknownCalls?: readonly string[];
   /** Seed of the random behind `rate` of faults. Default 1. */
   seed?: number;
 }
@@ -88,6 +94,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     calls: [],
     mails: [],
     sessions: new Map(),
+    verifiers: options.verifiers ?? ['bcrypt'],
     hashCosts: options.hashCosts ?? { min: 10, max: 16 },
     later(ms, work) {
       const timer = setTimeout(() => {
@@ -100,7 +107,10 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
 
   // v1 is no Connect service in ZITADEL, so it is none here
   const v1 = rpcListener(world, [...managementCalls, ...notificationCalls], false, restListener(world));
-  const v2 = rpcListener(world, [...userCalls, ...sessionCalls, ...resetCalls, ...settingsCalls], true, v1);
+  const known = [...userCalls, ...newUserCalls, ...sessionCalls, ...resetCalls, ...settingsCalls].filter(
+    ({ name }) => !options.unknownCalls?.includes(name),
+  );
+  const v2 = rpcListener(world, known, true, v1);
   const server = await listen({ host, port: options.port ?? 0 }, v2);
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${server.port}`,

@@ -10,12 +10,21 @@ export interface UserSeed {
   org: string;
   userName: string;
   email?: string;
+  /** Default true. */
+  emailVerified?: boolean;
+  /** Default the user name. */
+  givenName?: string;
+  familyName?: string;
   /** Default `active`. */
   state?: SandboxUserState;
   /** A machine user has no password and looks like no user at all to the password calls. */
   machine?: boolean;
   /** Stored as given: the policy is not asked. */
   password?: string;
+  /** Instead of `password`, and as given too. */
+  hash?: string;
+  /** Default false. */
+  changeRequired?: boolean;
   /** Administrative roles: `IAM_…` in the instance, all others in the user's organization. */
   roles?: string[];
 }
@@ -40,12 +49,16 @@ export interface SandboxUser {
   readonly org: string;
   readonly userName: string;
   readonly email: string | undefined;
+  readonly emailVerified: boolean;
+  readonly givenName: string | undefined;
+  readonly familyName: string | undefined;
   readonly machine: boolean;
   readonly roles: string[];
   /** Microseconds since the epoch. */
   readonly createdAt: number;
-  /** Had a password from the start. */
+  /** Had a password from the start, and had to change it. */
   readonly seeded: boolean;
+  readonly seededChange: boolean;
   state: SandboxUserState;
   hash: string | undefined;
   /** Microseconds since the epoch; undefined when no password was ever set. */
@@ -70,7 +83,8 @@ export interface ReadUser {
 export interface Store {
   readonly orgs: ReadonlySet<string>;
   readonly users: Map<string, SandboxUser>;
-  addUser(seed: UserSeed): Promise<SandboxUser>;
+  /** `dry`: makes one and keeps it not. */
+  addUser(seed: UserSeed, dry?: boolean): Promise<SandboxUser>;
   policyOf(org: string): Policy;
   /** Microseconds, strictly rising. */
   now(): number;
@@ -116,14 +130,18 @@ export function createStore(options: StoreOptions): Store {
     now,
     policyOf,
 
-    async addUser(seed) {
-      const hash = seed.password === undefined ? undefined : await hashPassword(seed.password, options.bcryptCost);
+    async addUser(seed, dry = false) {
+      const hash =
+        seed.password === undefined ? seed.hash : await hashPassword(seed.password, options.bcryptCost);
       const createdAt = now();
       const user: SandboxUser = {
         id: seed.id,
         org: seed.org,
         userName: seed.userName,
         email: seed.email,
+        emailVerified: seed.emailVerified ?? true,
+        givenName: seed.givenName,
+        familyName: seed.familyName,
         machine: seed.machine ?? false,
         roles: seed.roles ?? [],
         createdAt,
@@ -131,11 +149,13 @@ export function createStore(options: StoreOptions): Store {
         state: seed.state ?? 'active',
         hash,
         passwordChanged: hash === undefined ? undefined : createdAt,
-        changeRequired: false,
+        changeRequired: seed.changeRequired ?? false,
+        seededChange: seed.changeRequired ?? false,
         sequence: 1,
         failedAttempts: 0,
         changes: [],
       };
+      if (dry) return user;
       orgs.add(seed.org);
       users.set(seed.id, user);
       return user;
@@ -166,7 +186,7 @@ export function createStore(options: StoreOptions): Store {
         return { user, sequence, changeDate: at, passwordChanged: at, changeRequired };
       }
       const passwordChanged = user.seeded ? user.createdAt : undefined;
-      return { user, sequence: 1, changeDate: user.createdAt, passwordChanged, changeRequired: false };
+      return { user, sequence: 1, changeDate: user.createdAt, passwordChanged, changeRequired: user.seededChange };
     },
   };
 }

@@ -79,7 +79,7 @@ async function update(
   dry: boolean,
 ): Promise<{ user: SandboxUser; change?: PasswordChange }> {
   const wanted = password && newPassword(password);
-  if (wanted?.hash) checkHashPrefix(wanted.hash);
+  if (wanted?.hash) checkHashPrefix(wanted.hash, world.verifiers, 'USER-oz74onzvqr');
   if (wanted && !wanted.hash && !wanted.plain) throw refusal('COMMAND-3klek4sbns');
   const user = findHuman(world.store, userId);
   if (!user) throw refusal('COMMAND-ugjs0upun6');
@@ -160,8 +160,12 @@ function typeOf({ user, passwordChanged, changeRequired }: ReadUser) {
   if (user.machine) return { case: 'machine' as const, value: { name: user.userName } };
   const human = {
     ...userFields(user),
-    profile: { givenName: user.userName, familyName: user.userName, displayName: user.userName },
-    ...(user.email !== undefined && { email: { email: user.email, isVerified: true } }),
+    profile: {
+      givenName: user.givenName ?? user.userName,
+      familyName: user.familyName ?? user.userName,
+      displayName: user.userName,
+    },
+    ...(user.email !== undefined && { email: { email: user.email, isVerified: user.emailVerified } }),
     passwordChangeRequired: changeRequired,
     ...(passwordChanged !== undefined && { passwordChanged: stamp(passwordChanged) }),
   };

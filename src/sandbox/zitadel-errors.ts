@@ -22,6 +22,8 @@ const refusals = {
   'COMMAND-SAF4f': [Code.NotFound, 'User could not be found'],
   'COMMAND-Sfe4g': [Code.FailedPrecondition, 'User is not yet initialized'],
   'QUERY-Dfbg2': [Code.NotFound, 'User could not be found'],
+  'COMMAND-7yiox1isql': [Code.AlreadyExists, 'User already exists'],
+  'COMMAND-3M9sf': [Code.FailedPrecondition, 'User is already inactive'],
   'SESSION-Gj4ko': [Code.FailedPrecondition, 'User is not active'],
   'COMMAND-JLK35': [Code.FailedPrecondition, 'User is locked'],
   // proof of the old password
@@ -39,6 +41,7 @@ const refusals = {
   'DOMAIN-ZDLwA': [Code.InvalidArgument, 'Password must contain symbol'],
   'COMMAND-CahN2': [Code.Internal, 'An internal error occurred'],
   'USER-oz74onzvqr': [Code.InvalidArgument, 'Password hash encoding not supported'],
+  'USER-JDk4t': [Code.InvalidArgument, 'Password hash encoding not supported'],
   'CRYPT-2xK7d': [Code.InvalidArgument, 'Password hash encoding not supported'],
   'CRYPT-5uV9n': [Code.InvalidArgument, 'Password is invalid'],
   'CRYPT-r8Qm2': [Code.InvalidArgument, 'Password is invalid'],

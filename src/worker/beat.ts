@@ -1,7 +1,7 @@
 import { type Beat, type Beats, beatEveryMs, digestOf, type Placed, type StageTable } from '../ledger/beats.ts';
 import type { Log } from '../log.ts';
+import { leader, type Stage, type Stages } from '../stage.ts';
 import { within } from '../within.ts';
-import { leader, type Stage, type Stages } from './stage.ts';
 
 /** How long Redis has to hear that we end, ms. */
 const lastWordMs = 500;

@@ -12,6 +12,7 @@ import type { Opener } from '../seal.ts';
 import { Secret } from '../secret.ts';
 import type { JobKey } from '../signature.ts';
 import type { Lane } from './lane.ts';
+import { checkTakesHash } from './hash-rows.ts';
 import { checkProtected, type Protection } from './protect.ts';
 import type { Rows } from './rows.ts';
 import { isStale } from './set-password.ts';
@@ -37,8 +38,9 @@ export function createDryRun(options: {
     if (!backend.rehearse || (data.reset?.mode === 'link' && !backend.sendResetLink)) {
       throw new PassferryError('ability_missing');
     }
-    // A reset brings no password: one that every policy takes stands for it.
-    const password = data.reset
+    if (data.hash) checkTakesHash(data.hash, backend);
+    // A reset brings no password, and of a hash nobody knows it: one that every policy takes stands for it.
+    const password = data.reset || data.hash
       ? new Secret(Buffer.from(`Aa1!${randomBytes(16).toString('hex')}`))
       : await open(data, data);
     try {
@@ -48,7 +50,8 @@ export function createDryRun(options: {
         ...{ password, changeRequired: data.changeRequired, overwriteNewer: data.overwriteNewer },
         ...(data.asOf !== undefined && { asOf: data.asOf, ownFrom: BigInt(data.runAt ?? 0) * 1_000n }),
       };
-      const said = await backend.rehearse(change, signal);
+      const told = await backend.rehearse(change, signal);
+      const said: Rehearsal = data.hash ? { ...told, unchecked: [...new Set([...told.unchecked, 'policy' as const])] } : told;
       return backend.exact || said.end !== 'set'
         ? said
         : { ...said, end: await olderOrNewer(data, backend.name, said) };

@@ -6,6 +6,7 @@ import type { BackendName } from '../job.ts';
 import type { Epoch } from '../ledger/epoch.ts';
 import type { Log } from '../log.ts';
 import { trace } from '../trace.ts';
+import type { StageCopies, StageCopy } from './stage-copies.ts';
 
 /** A copy of the epoch outside Redis. */
 export interface EpochCopy {
@@ -13,6 +14,8 @@ export interface EpochCopy {
   name: string;
   read(): Promise<number | undefined>;
   write(epoch: number): Promise<void>;
+  /** The stages beside it, where it keeps them. */
+  stages?: StageCopy;
 }
 
 export interface EpochWatch {
@@ -36,6 +39,8 @@ export interface EpochWatchOptions {
   backends: readonly BackendName[];
   /** After a loss: the order of acceptance must be confirmed anew. */
   onLost: () => Promise<void>;
+  /** Put back before a loss is held: nothing may be written by an older stage. */
+  stages?: Pick<StageCopies, 'putBack'>;
   log: Log;
   /** Time between two ticks, ms. Default 30,000. */
   everyMs?: number | undefined;
@@ -46,7 +51,7 @@ export interface EpochWatchOptions {
  * a copy, without an epoch where a copy has one, or with one that we did not sign, has lost what it knew.
  */
 export function createEpochWatch(options: EpochWatchOptions): EpochWatch {
-  const { epoch, copies, backends, onLost, log, everyMs = 30_000 } = options;
+  const { epoch, copies, backends, onLost, stages, log, everyMs = 30_000 } = options;
   const unwritten = new Set<string>();
   let stopped = false;
   let least = 0;
@@ -81,12 +86,14 @@ export function createEpochWatch(options: EpochWatchOptions): EpochWatch {
   }
 
   async function look(mode: 'start' | 'tick' | 'check'): Promise<void> {
+    if (mode === 'start') await stages?.putBack(mode);
     for (;;) {
       // The copies first: Redis, asked later, can only be further.
       const copied = mode === 'check' ? least : await readCopies(mode === 'start');
       const found = await epoch.read();
       const isFresh = found.kind === 'none' && copied === 0;
       if (!isFresh && (found.kind !== 'epoch' || found.epoch < copied)) {
+        if (mode !== 'start') await stages?.putBack(mode);
         if (!(await epoch.declareLost(found, copied + 1, backends))) continue;
         const reached = found.kind === 'epoch' ? found.epoch : undefined;
         log.error(
@@ -104,6 +111,7 @@ export function createEpochWatch(options: EpochWatchOptions): EpochWatch {
         return;
       }
       const isMine = isFresh || mode === 'start' || (mode === 'tick' && (await epoch.takeTick(everyMs * 0.9)));
+      if (isMine && mode === 'tick') await stages?.putBack(mode);
       if (isMine && !(await epoch.advance(found, now + 1))) continue;
       await writeCopies(isMine ? now + 1 : now);
       return;
@@ -169,13 +177,20 @@ export function epochCopies({ keys, backends, epochFile }: Kept, deadlineMs: num
         name,
         read: () => epoch.read(keys.namespace, signal()),
         write: (reached) => epoch.write(keys.namespace, reached, signal()),
+        ...(epoch.readStages && {
+          stages: {
+            name,
+            read: async () => epoch.readStages?.(keys.namespace, signal()),
+            write: async (text) => epoch.writeStages?.(keys.namespace, text, signal()),
+          },
+        }),
       },
     ];
   });
   return epochFile ? [...kept, fileCopy(epochFile)] : kept;
 }
 
-/** A file with the number (0600), replaced in one step. Several workers may share it; the highest number stays. */
+/** A file with the number (0600), replaced in one step, and one with the stages beside it. Several workers may share it; the highest number stays. */
 function fileCopy(path: string): EpochCopy {
   const read = (): number | undefined => {
     let text: string;
@@ -198,17 +213,32 @@ function fileCopy(path: string): EpochCopy {
     name: 'file',
     read: async () => read(),
     async write(reached) {
-      if ((read() ?? -1) >= reached) return;
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      const next = `${path}.${process.pid}.new`;
-      const file = openSync(next, 'w', 0o600);
-      try {
-        writeFileSync(file, `${reached}\n`);
-        fsyncSync(file);
-      } finally {
-        closeSync(file);
-      }
-      renameSync(next, path);
+      if ((read() ?? -1) < reached) replaceFile(path, `${reached}\n`);
+    },
+    stages: {
+      name: 'file',
+      async read() {
+        try {
+          return readFileSync(`${path}.stages`, 'utf8');
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+          throw error;
+        }
+      },
+      write: async (text) => replaceFile(`${path}.stages`, text),
     },
   };
+}
+
+function replaceFile(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const next = `${path}.${process.pid}.new`;
+  const file = openSync(next, 'w', 0o600);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(next, path);
 }

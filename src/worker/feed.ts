@@ -8,11 +8,12 @@ import { evaluate } from '../ledger/evaluate.ts';
 import { prelude } from '../ledger/lua.ts';
 import type { Pages } from '../ledger/pages.ts';
 import type { RunControl } from '../ledger/run-control.ts';
+import { optionsNow } from '../ledger/run-options.ts';
 import { turns } from '../ledger/turns.ts';
 import type { Log } from '../log.ts';
 import { pageRows } from '../page.ts';
-import type { RunOptions } from '../run.ts';
 import type { JobKey } from '../signature.ts';
+import { isWithin } from '../window.ts';
 import { firstOpenPage, openRows } from './open-rows.ts';
 import { rowJob } from './rows.ts';
 import type { RunHolds } from './run-holds.ts';
@@ -91,10 +92,15 @@ export function startFeeder(options: {
     if (f.state !== 'running') return void (await evaluateStep(run));
     if (end === 0) return;
     await pace.measure(run, f, now);
-    const { notBefore = 0 } = JSON.parse(f.options ?? '{}') as RunOptions;
+    const { notBefore = 0, window: hours, migration } = optionsNow(f);
     if (now < notBefore) return;
+    const isOpen = isWithin(hours, now);
+    if (isOpen !== (f.limitedBy !== 'window')) {
+      await (isOpen ? redis.hdel(keys.run(run), 'limitedBy') : redis.hset(keys.run(run), 'limitedBy', 'window'));
+    }
+    if (!isOpen) return;
     if (!begun.has(run)) {
-      if (options.holds && count('finished') === 0 && !(await options.holds.mayBegin(run))) return;
+      if (!migration && options.holds && count('finished') === 0 && !(await options.holds.mayBegin(run))) return;
       begun.add(run);
     }
     let page = count('feedPage');

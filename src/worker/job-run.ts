@@ -16,11 +16,14 @@ import type { Begun } from '../ledger/begun.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../log.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
+import { follower, leader, type Stage, stageOfUser } from '../stage.ts';
 import { trace } from '../trace.ts';
 import { withDeadline } from './deadline.ts';
 import type { createDryRun } from './dry-run.ts';
 import { endingSessions } from './end-sessions.ts';
 import type { createEpochWatch } from './epoch.ts';
+import type { HashProbe } from './hash-probe.ts';
+import type { InStep } from './in-step.ts';
 import type { Lane } from './lane.ts';
 import type { createLookUps } from './look-up.ts';
 import type { WorkerOptions } from './options.ts';
@@ -30,8 +33,8 @@ import type { Protection } from './protect.ts';
 import type { createQuarantine } from './quarantine.ts';
 import { type createRows, rowJob } from './rows.ts';
 import { sendLink } from './send-link.ts';
-import { setPassword } from './set-password.ts';
-import { leader, stageOf } from './stage.ts';
+import { type SetPasswordDeps, setPassword } from './set-password.ts';
+import type { KnownStages } from './stages.ts';
 
 /** The margin in which a job that has used up its time still comes to its end under the lease. */
 const leaseMarginMs = 10_000;
@@ -53,10 +56,12 @@ export interface JobRunDeps {
   lookUp: ReturnType<typeof createLookUps>;
   dryRun: ReturnType<typeof createDryRun>;
   protection: Protection;
+  inStep: Pick<InStep, 'following' | 'drive'>;
   quarantine: ReturnType<typeof createQuarantine>;
   epoch: ReturnType<typeof createEpochWatch>;
   prover: ReturnType<typeof createProver>;
-  stages: WorkerOptions['stages'];
+  probe: HashProbe;
+  stages: KnownStages;
   meter: WorkerOptions['meter'];
   /** Fires when the worker gives up what it has in hand. */
   stopping: AbortSignal;
@@ -101,7 +106,14 @@ export function createJobRun(deps: JobRunDeps) {
     }
 
     trace('job:decoded', { jobId: data.jobId });
-    const lane = lanes[leader(stageOf(deps.stages, data.org))];
+    const placed = await deps.stages.of(data.org).catch((thrown: unknown) => toPassferryError(thrown));
+    if (placed instanceof PassferryError) {
+      log.error({ jobId: data.jobId, org: data.org, reason: placed.reason }, placed.message);
+      return putOff(placed.reason === 'redis_down' ? redisDownMs : organizationMs, placed.reason);
+    }
+    data = await lookUp.known(data);
+    const stage = stageOfUser(placed, data.org, data.user);
+    const lane = lanes[leader(stage)];
     if (!lane) {
       log.error({ jobId: data.jobId, org: data.org }, 'no backend is configured for the stage of this organization');
       return putOff(organizationMs, 'held');
@@ -123,6 +135,9 @@ export function createJobRun(deps: JobRunDeps) {
       const { startLimit } = quarantine;
       const looked = await lookUp(data, lane.backend, signal);
       data = looked.data;
+      // Who it is was not known when the way was chosen: the next start goes the right one.
+      if (!data.find && leader(stageOfUser(placed, data.org, data.user)) !== backend)
+        return await putOff(1, 'stage_moved');
       if (await dryRun.isDry(data)) {
         const row = data;
         const left = await withDeadline(leaseMs, signal, (until) => dryRun.run(row, lane, looked.refused, until));
@@ -138,7 +153,12 @@ export function createJobRun(deps: JobRunDeps) {
         exact,
         startLimit,
         epoch: epoch.seen(),
+        stage: placed.stored,
       });
+      if (begun.kind === 'stage_moved') {
+        await deps.stages.moved(data.org);
+        return await putOff(1, 'stage_moved');
+      }
       if (begun.kind === 'busy') return await putOff(Math.min(busyMs, begun.waitMs), 'busy');
       if (begun.kind === 'ledger_lost') {
         await epoch.check();
@@ -156,10 +176,11 @@ export function createJobRun(deps: JobRunDeps) {
       }
       trace('job:begun', { jobId: data.jobId, backend });
       const outcome = await withDeadline(leaseMs - leaseMarginMs / 2, signal, (until) =>
-        conclude(data, begun, leaseToken, lane, until, peek, looked.refused),
+        conclude(data, begun, leaseToken, lane, until, peek, looked.refused, stage),
       );
       // Only an answer of the backend ends its pause; an expiry says nothing about it.
       if (begun.kind === 'go') lane.worked(data.org);
+      if (outcome.inEffect && follower(stage)) deps.inStep.drive({ org: data.org, user: data.user });
       deps.ended();
       deps.moved();
       trace('job:committed', { jobId: data.jobId, backend });
@@ -180,12 +201,13 @@ export function createJobRun(deps: JobRunDeps) {
 
   async function conclude(
     data: SetPasswordData,
-    begun: Exclude<Begun, { kind: 'busy' | 'ledger_lost' | 'poison' | 'run_waits' | 'run_over' }>,
+    begun: Exclude<Begun, { kind: 'busy' | 'ledger_lost' | 'stage_moved' | 'poison' | 'run_waits' | 'run_over' }>,
     token: string,
     lane: Lane,
     signal: AbortSignal,
     peek: Peek | undefined,
     refused: PassferryError | undefined,
+    stage: Stage,
   ): Promise<Outcome> {
     const backend = lane.backend.name;
     switch (begun.kind) {
@@ -213,8 +235,9 @@ export function createJobRun(deps: JobRunDeps) {
             peek,
           );
         }
-        const deps = { ledger: told, open, backend: lane.backend, protection, settleMs, deadlineMs, prover };
-        return setPassword(data, begun, token, deps, signal, peek);
+        const handler = { ledger: told, open, backend: lane.backend, protection, settleMs, deadlineMs, prover, probe: deps.probe };
+        const following: SetPasswordDeps['following'] = (given) => deps.inStep.following(data, stage, given);
+        return setPassword(data, begun, token, { ...handler, following }, signal, peek);
       }
     }
   }

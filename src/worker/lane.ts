@@ -14,12 +14,18 @@ const organizationLongestMs = 10 * 60_000;
 const otherMs = 1_000;
 /** A key file is copied by hand. */
 const keyMs = 5_000;
+/** What only somebody's change of a configuration or a table ends. Reading goes on meanwhile. */
+const tableMs = 30_000;
+const ofTable = new Set(['v1_read_only', 'v1_mapping_wrong', 'hash_encoding_unknown']);
 const slowAgainMs = 1_000;
 /** Faults that say something of the whole backend and pass by themselves. */
 const backingOff = new Set(['backend_down', 'backend_timeout', 'backend_limited', 'backend_error']);
 
-/** What not every backend can do, and a producer wants to know before it takes rows. */
-const abilities = ['findUser', 'sendResetLink', 'endSessions', 'mailsOnChange'] as const satisfies (keyof Backend)[];
+/** What not every backend can do, and a producer wants to know before it takes rows or changes a stage. */
+const abilities = [
+  ...(['findUser', 'sendResetLink', 'endSessions', 'mailsOnChange'] as const),
+  ...(['readUser', 'setHash', 'makeHash', 'readHash', 'users', 'createUser'] as const),
+] satisfies (keyof Backend)[];
 
 export type Lane = ReturnType<typeof createLane>;
 
@@ -87,6 +93,7 @@ export function createLane(
         return unauthenticated.failed();
       }
       if (reason === 'sealed_key_unknown') return keyMs;
+      if (ofTable.has(reason)) return tableMs;
       if (reason === 'backend_limited') slowDown();
       return backingOff.has(reason) ? backoff.failed(error) : otherMs;
     },

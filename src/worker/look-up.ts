@@ -31,7 +31,7 @@ export function createLookUps(redis: Redis, keys: Keys, jobKey: JobKey) {
     user: `\0${find.email ?? find.userName}`,
   });
 
-  return async (data: SetPasswordData, backend: Backend, signal: AbortSignal): Promise<LookedUp> => {
+  const lookUp = async (data: SetPasswordData, backend: Backend, signal: AbortSignal): Promise<LookedUp> => {
     const { run, row, find } = data as SetPasswordData & { find?: UserName };
     if (!find || run === undefined || row === undefined) return { data };
     const at = { run, row };
@@ -50,4 +50,14 @@ export function createLookUps(redis: Redis, keys: Keys, jobKey: JobKey) {
       return { data: nobody(data, find), refused: thrown };
     }
   };
+
+  return Object.assign(lookUp, {
+    /** With the id, where it was found before; nobody is asked. Error: `redis_down`. */
+    async known(data: SetPasswordData): Promise<SetPasswordData> {
+      const { run, row, find } = data;
+      if (!find || run === undefined || row === undefined) return data;
+      const user = await found.read({ run, row });
+      return user === undefined ? data : withUser(data, user);
+    },
+  });
 }

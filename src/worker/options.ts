@@ -6,9 +6,9 @@ import type { LaneFacts } from '../ledger/beats.ts';
 import type { Log } from '../log.ts';
 import type { DataKeyStore, KeyPairs } from '../seal.ts';
 import type { JobKey } from '../signature.ts';
+import type { Stages } from '../stage.ts';
 import type { LocalHold } from './hold-file.ts';
 import type { QuarantineWay } from './quarantine.ts';
-import type { Stages } from './stage.ts';
 
 export interface WorkerOptions {
   /** Patient connections (see `redis.ts`); each BullMQ worker blocks on one of its own. */
@@ -21,6 +21,7 @@ export interface WorkerOptions {
   /** How long the sealed password of a failed job is kept for a retry, ms. Default 24 h. */
   failedSecretMs?: number;
   backends: Partial<Record<BackendName, { backend: Backend; limit: number }>>;
+  /** Where organizations start; what was set since stands in Redis. */
   stages: Stages;
   /** Users whose password only callers with `admin` may set. Default none. */
   protectedUsers?: ReadonlySet<string>;

@@ -41,16 +41,18 @@ export function createProver(options: {
   return {
     /**
      * After the backend said that it set the password at `changedAt` (ms; 0: unknown). Error `proof_failed`, scope `user`, when a
-     * login shows that it did not; the run holds by then. What cannot be looked at proves nothing.
+     * login shows that it did not; the run holds by then. What cannot be looked at proves nothing; nor does a hash, which has no password
+     * to log in with.
      */
     async check(
       data: SetPasswordData,
       backend: Backend,
-      password: Secret,
+      password: Secret | undefined,
       changedAt: number,
       signal: AbortSignal,
     ): Promise<void> {
       const { run, row } = data;
+      if (!password) return;
       if (run === undefined || row === undefined || !(await isChosen(run, row))) return;
       const proof = await prove(data, backend, password, changedAt, signal).catch((thrown: unknown): Proof => {
         if (signal.aborted) throw thrown;

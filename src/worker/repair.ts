@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { Change } from '../adapters/port.ts';
 import { PassferryError, toPassferryError } from '../errors.ts';
 import type { BackendName } from '../job.ts';
 import type { Inverted, Repairable, Repairs, Taken } from '../ledger/repair.ts';
@@ -102,16 +101,18 @@ export function createRepair({ repairs, open, lanes, log, deadlineMs, settleMs }
     const password = await open(data, data);
     try {
       const { org, user: id, changeRequired, acceptedAt } = data;
-      const change: Change = {
-        ...{ jobId, org, user: id, seq: newest.seq, acceptedAt, password, changeRequired, overwriteNewer: true },
-      };
+      const change = { jobId, org, user: id, seq: newest.seq, acceptedAt, changeRequired, overwriteNewer: true };
       const asked = performance.now();
       await repairs.record(at, found, token, deadlineMs, Math.max(changedAt, ours));
       const left = deadlineMs - (performance.now() - asked);
       if (left < deadlineMs / 4) throw new PassferryError('lease_lost', { scope: 'backend', effect: 'unknown' });
       trace('repair:sent', { jobId, backend: at.backend });
       const within = AbortSignal.any([signal, AbortSignal.timeout(Math.floor(left))]);
-      const { details } = await backend.setPassword(change, within);
+      if (data.hash && !backend.setHash) throw new PassferryError('ability_missing');
+      const { details } =
+        data.hash && backend.setHash
+          ? await backend.setHash({ ...change, hash: password }, within)
+          : await backend.setPassword({ ...change, password }, within);
       await conclude(at, found, token, details ? Date.parse(details.changeDate) : 0, true);
       lane.worked(at.org);
     } catch (thrown) {

@@ -66,6 +66,7 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
         row,
         ...(head.reset && { reset: head.reset }),
         ...(stored.find && { find: stored.find }),
+        ...(stored.hash && { hash: stored.hash }),
         ...(stored.asOf !== undefined && { asOf: stored.asOf, runAt: head.runAt }),
       };
       return { ...unsigned, mac: sign(jobKey, 'job', jobParts(unsigned)) };

@@ -4,9 +4,10 @@ import { toPassferryError } from '../errors.ts';
 import type { BackendName } from '../job.ts';
 import type { Pages } from '../ledger/pages.ts';
 import type { RunControl } from '../ledger/run-control.ts';
+import { optionsNow } from '../ledger/run-options.ts';
 import { type HoldReason, passingHolds } from '../run.ts';
 import type { Lane } from './lane.ts';
-import { leader, type Stages, stageOf } from './stage.ts';
+import type { KnownStages } from './stages.ts';
 
 export type RunHolds = ReturnType<typeof createRunHolds>;
 
@@ -34,7 +35,7 @@ export function createRunHolds(options: {
   redis: Redis;
   pages: Pages;
   runs: RunControl;
-  stages: Stages;
+  stages: KnownStages;
   lanes: Partial<Record<BackendName, Lane>>;
 }) {
   const { redis, pages, runs, stages, lanes } = options;
@@ -43,10 +44,11 @@ export function createRunHolds(options: {
   const known = new Map<string, { page: number; backends: Set<BackendName> }>();
   let memory = { at: Number.NEGATIVE_INFINITY, used: 0 };
 
-  const backendOf = (org: string) => leader(stageOf(stages, org));
+  const backendOf = (org: string) => stages.leaderOf(org);
 
   /** Where the rows of the page go that is next. */
   async function backendsOf(run: string, f: Record<string, string>): Promise<Set<BackendName>> {
+    if (optionsNow(f).migration) return new Set(['v1', 'v2']);
     const page = Math.max(0, Math.min(Number(f.feedPage ?? 0), Number(f.pages ?? 0) - 1));
     const last = known.get(run);
     if (last?.page === page) return last.backends;
@@ -107,8 +109,11 @@ export function createRunHolds(options: {
   ): Promise<HoldReason | undefined> {
     if ((await memoryUsed()) > (held === 'redis_memory' ? memoryFree : memoryFull)) return 'redis_memory';
     let first: HoldReason | undefined;
+    // A migration needs both of them.
+    const needsAll = optionsNow(f).migration !== undefined;
     for (const name of await backendsOf(run, f)) {
       const reason = await ofBackend(name, held !== undefined);
+      if (!reason && needsAll) continue;
       if (!reason) return undefined;
       first ??= reason;
     }

@@ -7,7 +7,7 @@ import type { RunControl } from '../ledger/run-control.ts';
 import type { Log } from '../log.ts';
 import type { RunOptions } from '../run.ts';
 import type { Lane } from './lane.ts';
-import { leader, type Stages, stageOf } from './stage.ts';
+import type { KnownStages } from './stages.ts';
 
 export type RunMails = ReturnType<typeof createRunMails>;
 
@@ -24,6 +24,8 @@ interface Look {
   caughtUp: boolean;
   mails: number;
   held: boolean;
+  /** Its rows go to v2, whoever leads. */
+  isMigration: boolean;
   orgs: Map<string, boolean>;
 }
 
@@ -36,7 +38,7 @@ export function createRunMails(options: {
   keys: Keys;
   pages: Pages;
   runs: RunControl;
-  stages: Stages;
+  stages: KnownStages;
   lanes: Partial<Record<BackendName, Lane>>;
   log: Log;
 }) {
@@ -48,7 +50,7 @@ export function createRunMails(options: {
   async function sends(look: Look, org: string): Promise<boolean | undefined> {
     const known = look.orgs.get(org);
     if (known !== undefined) return known;
-    const lane = lanes[leader(stageOf(stages, org))];
+    const lane = lanes[look.isMigration ? 'v2' : stages.leaderOf(org)];
     let told: boolean | undefined = false;
     if (lane?.backend.mailsOnChange) {
       if (((await lane.stands())?.leftMs ?? 0) > 0) return undefined;
@@ -88,15 +90,16 @@ export function createRunMails(options: {
      */
     async fence(run: string, f: Record<string, string>): Promise<number> {
       const stored = Number(f.pages ?? 0);
-      const { dryRun, mails, reset } = JSON.parse(f.options ?? '{}') as RunOptions;
+      const { dryRun, mails, reset, migration } = JSON.parse(f.options ?? '{}') as RunOptions;
       const allowed = mails === 'allow' || f.overruled?.includes(` ${reason} `) === true;
       // A link is a mail that was asked for.
       if (!anyTells || dryRun || allowed || reset?.mode === 'link') return stored;
+      if (migration && migration.mode !== 'execute') return stored;
       if (f.state !== 'running' && !(f.state === 'holding' && f.reason === reason)) return 0;
       let look = looks.get(run);
       if (!look || (look.held && f.state === 'running')) {
         if (looks.size > 1_000) looks.clear();
-        look = { pages: 0, caughtUp: false, mails: 0, held: f.state === 'holding', orgs: new Map() };
+        look = { pages: 0, caughtUp: false, mails: 0, held: f.state === 'holding', isMigration: migration !== undefined, orgs: new Map() };
         looks.set(run, look);
       }
       const until = performance.now() + roundMs;

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { BackendName } from '../job.ts';
 import type { Keys } from '../keys.ts';
-import type { RunLimit, RunOptions } from '../run.ts';
+import { optionsNow } from '../ledger/run-options.ts';
+import type { RunLimit } from '../run.ts';
 
 export type RunPace = ReturnType<typeof createRunPace>;
 
@@ -39,7 +40,7 @@ export function createRunPace(options: {
   return {
     /** Rows that may be fed now while `open` are in the queue or at work; undefined: nothing limits it. `f`: fields of the run. */
     async room(run: string, f: Record<string, string>, open: number): Promise<number | undefined> {
-      const { rate, concurrency } = JSON.parse(f.options ?? '{}') as RunOptions;
+      const { rate, concurrency } = optionsNow(f);
       const limits: [RunLimit, number][] = [];
       if (concurrency !== undefined) limits.push(['concurrency', concurrency - open]);
       if (rate !== undefined) limits.push(['rate', Math.min(left(run, rate), ahead(rate) - open)]);

@@ -1,11 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Backend, Change } from '../adapters/port.ts';
+import type { Applied, Backend, Change, HashChange } from '../adapters/port.ts';
 import { PassferryError, toPassferryError } from '../errors.ts';
 import { failure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Begun } from '../ledger/begun.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Opener } from '../seal.ts';
+import type { Secret } from '../secret.ts';
 import { trace } from '../trace.ts';
+import type { Following } from './in-step.ts';
+import type { HashProbe } from './hash-probe.ts';
+import { checkTakesHash } from './hash-rows.ts';
 import { type Peek, sameMs, stillTrue } from './peek.ts';
 import type { Prover } from './proof.ts';
 import { checkProtected, type Protection } from './protect.ts';
@@ -16,8 +20,12 @@ export interface SetPasswordDeps {
   open: Opener;
   backend: Backend;
   protection: Protection;
+  /** Before the first row with a hash of a kind: is it tried, and does it work? Default: not asked. */
+  probe?: HashProbe;
   /** Proves logins of rows of runs. Default: nobody. */
   prover?: Prover;
+  /** What the commit says of the backend that follows. Default: none does. */
+  following?: (given: { password: Secret } | { hash: Secret }) => Promise<Following | undefined>;
   /** How long a lost answer of v2 is looked for by reading, ms. */
   settleMs: number;
   /** Longest time one call to the backend may take, ms: shorter than the lease. */
@@ -28,6 +36,9 @@ export interface SetPasswordDeps {
 const toleranceMs = 2_000;
 
 type Go = Extract<Begun, { kind: 'go' }>;
+
+/** Of a hash nobody can tell the password. */
+const secretOf = (change: Sending) => ('password' in change ? change.password : undefined);
 
 /**
  * Sets one password while the lease is held (rows 9 to 12 of the flow). Returns the recorded outcome; throws what should
@@ -43,26 +54,28 @@ export async function setPassword(
 ): Promise<Outcome> {
   const { ledger, backend } = deps;
   try {
-    const password = await deps.open(data, data);
+    if (data.hash) checkTakesHash(data.hash, backend);
+    const secret = await deps.open(data, data);
     trace('job:opened', { jobId: data.jobId, backend: backend.name });
     try {
-      const change: Change = {
+      const change: Sending = {
         jobId: data.jobId,
         org: data.org,
         user: data.user,
         seq: BigInt(data.seq),
         acceptedAt: data.acceptedAt,
-        password,
+        ...(data.hash ? { hash: secret } : { password: secret }),
         changeRequired: data.changeRequired,
         overwriteNewer: data.overwriteNewer,
         ...(data.asOf !== undefined && { asOf: data.asOf, ownFrom: BigInt(data.runAt ?? 0) * 1_000n }),
       };
       await (peek?.allowed ?? checkProtected(data, backend, deps.protection, signal));
+      if (data.hash) await deps.probe?.(data, data.hash, backend, signal);
       return backend.exact
         ? await setExact(data, change, token, deps, signal)
         : await setRecorded(data, change, begun, token, deps, signal, peek);
     } finally {
-      password.wipe();
+      secret.wipe();
     }
   } catch (thrown) {
     const error = toPassferryError(thrown);
@@ -72,15 +85,25 @@ export async function setPassword(
   }
 }
 
+/** One of both is sealed in a job. */
+type Sending = Change | HashChange;
+
+/** The change itself: everything around it is the same for a password and a hash. */
+function apply(backend: Backend, change: Sending, signal: AbortSignal): Promise<Applied> {
+  if ('password' in change) return backend.setPassword(change, signal);
+  if (!backend.setHash) throw new PassferryError('ability_missing');
+  return backend.setHash(change, signal);
+}
+
 /** v1: order, staleness and repetition are decided in the transaction of the change. */
 async function setExact(
   data: SetPasswordData,
-  change: Change,
+  change: Sending,
   token: string,
-  { ledger, backend, deadlineMs, prover }: SetPasswordDeps,
+  { ledger, backend, deadlineMs, prover, following }: SetPasswordDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const applied = await backend.setPassword(change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
+  const applied = await apply(backend, change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
   trace('job:applied', { jobId: data.jobId, backend: backend.name });
   const inEffect = applied.result === 'set' || applied.result === 'unchanged';
   const outcome: Outcome = {
@@ -91,19 +114,21 @@ async function setExact(
     ...(inEffect && applied.details && { details: applied.details }),
   };
   const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
-  if (applied.result === 'set') await prover?.check(data, backend, change.password, changedAt, signal);
+  if (applied.result === 'set') await prover?.check(data, backend, secretOf(change), changedAt, signal);
+  const follow = inEffect ? await following?.(givenBy(change)) : undefined;
   return ledger.commit(data, outcome, {
     ...{ token, countAttempt: true },
+    ...(follow && { follow }),
     ...(inEffect && { changedAt }),
     // The store itself knows the order, and a record for each row of a file would fill Redis.
-    onlyIfKnown: data.run !== undefined,
+    onlyIfKnown: data.run !== undefined && !follow,
   });
 }
 
 /** v2: nothing fences, so every attempt is on record before it is sent, and an open one is settled by reading first. */
 async function setRecorded(
   data: SetPasswordData,
-  change: Change,
+  change: Sending,
   begun: Go,
   token: string,
   deps: SetPasswordDeps,
@@ -130,13 +155,18 @@ async function setRecorded(
       backend: backend.name,
       at: 0,
     };
-    return ledger.commit(data, outcome, { token, underLease: true });
+    const follow = stale ? undefined : await deps.following?.(givenBy(change));
+    return ledger.commit(data, outcome, { token, underLease: true, ...(follow && { follow }) });
   }
   if (begun.attempt) {
     const settled = await settleAttempt(data, begun, readUser, deps, signal);
     if (settled !== undefined) {
       const outcome: Outcome = { result: 'set', inEffect: true, assumed: true, backend: backend.name, at: 0 };
-      return ledger.commit(data, outcome, { token, changedAt: settled, repairable: true, underLease: true });
+      const follow = await deps.following?.(givenBy(change));
+      return ledger.commit(data, outcome, {
+        ...{ token, changedAt: settled, repairable: true, underLease: true },
+        ...(follow && { follow }),
+      });
     }
     await ledger.closeAttempt(data, token, true);
     // Time has passed: expiry, cancelling and newer changes are asked again before it is sent again.
@@ -152,6 +182,8 @@ async function setRecorded(
     return ledger.commit(data, outcome, { token, underLease: true });
   }
 
+  // Before anything is sent: hashing takes long, and a change without what its follower needs could not be followed.
+  const follow = await deps.following?.(givenBy(change));
   const before = Math.max(user.passwordChangedAt ?? 0, begun.applied?.changedAt ?? 0);
   const asked = performance.now();
   await ledger.recordAttempt(data, token, deps.deadlineMs, before);
@@ -170,13 +202,16 @@ async function setRecorded(
     ...(applied.details && { details: applied.details }),
   };
   const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
-  await deps.prover?.check(data, backend, change.password, changedAt, signal);
-  return ledger.commit(data, outcome, { token, changedAt, repairable: true });
+  await deps.prover?.check(data, backend, secretOf(change), changedAt, signal);
+  return ledger.commit(data, outcome, { token, changedAt, repairable: true, ...(follow && { follow }) });
 }
+
+/** What the follower is given of a change. */
+const givenBy = (change: Sending) => ('password' in change ? { password: change.password } : { hash: change.hash });
 
 async function send(
   data: SetPasswordData,
-  change: Change,
+  change: Sending,
   token: string,
   withinMs: number,
   { ledger, backend }: SetPasswordDeps,
@@ -184,7 +219,7 @@ async function send(
 ) {
   try {
     const within = AbortSignal.timeout(Math.floor(withinMs));
-    return await backend.setPassword(change, AbortSignal.any([signal, within]));
+    return await apply(backend, change, AbortSignal.any([signal, within]));
   } catch (thrown) {
     // A definite answer closes the attempt; an unknown effect leaves it open for the next start to settle.
     if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data, token);

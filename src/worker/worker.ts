@@ -10,6 +10,7 @@ import { createLedger } from '../ledger/ledger.ts';
 import { createPages } from '../ledger/pages.ts';
 import { createRepairs } from '../ledger/repair.ts';
 import { createRunControl } from '../ledger/run-control.ts';
+import { createStageTable } from '../ledger/stages.ts';
 import { createOpener } from '../seal.ts';
 import { trace } from '../trace.ts';
 import { version } from '../version.ts';
@@ -20,7 +21,9 @@ import { createDryRun } from './dry-run.ts';
 import { createEpochWatch, epochCopies } from './epoch.ts';
 import { createFailedSweep } from './failed.ts';
 import { startFeeder } from './feed.ts';
+import { createHashProbe } from './hash-probe.ts';
 import { createHolding } from './holding.ts';
+import { createInStep } from './in-step.ts';
 import { createJobRun } from './job-run.ts';
 import { createLane, type Lane } from './lane.ts';
 import { createLookUps } from './look-up.ts';
@@ -34,6 +37,8 @@ import { createRunHolds } from './run-holds.ts';
 import { createRunMails } from './run-mails.ts';
 import { createRunPace } from './run-pace.ts';
 import { seldom } from './seldom.ts';
+import { createStageCopies } from './stage-copies.ts';
+import { createKnownStages } from './stages.ts';
 import { startSweeper } from './sweep.ts';
 import { createTally } from './tally.ts';
 
@@ -75,6 +80,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const lookUp = createLookUps(redis, keys, jobKey);
   const shareOf = async (run: string, row: number) => (await rows.headOf(run, row))?.proofShare;
   const prover = createProver({ redis, keys, runs, log, shareOf });
+  const probe = createHashProbe({ redis, keys, runs, log });
   const holding = createHolding(createHolds(redis, keys, jobKey), options.localHold, log);
   const lanes: Partial<Record<BackendName, Lane>> = {};
   for (const [name, entry] of Object.entries(options.backends)) {
@@ -87,9 +93,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const dryRun = createDryRun({ redis, keys, jobKey, rows, open, protection, ...v2Rate });
   const stopping = new AbortController();
   const confirmOrder = () => confirm({ ledger, lanes, deadlineMs, log, signal: stopping.signal });
+  const stageTable = createStageTable(redis, keys, jobKey);
+  const copies = epochCopies(options, deadlineMs);
+  const stageCopies = createStageCopies({
+    ...{ table: stageTable, log },
+    copies: copies.flatMap(({ stages }) => stages ?? []),
+  });
   const epoch = createEpochWatch({
-    epoch: createEpoch(redis, keys, jobKey),
-    copies: epochCopies(options, deadlineMs),
+    ...{ epoch: createEpoch(redis, keys, jobKey), copies, stages: stageCopies },
     backends: Object.keys(lanes) as BackendName[],
     onLost: confirmOrder,
     log,
@@ -98,9 +109,15 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   let finished = 0;
   let lastAt = 0;
 
+  const stages = createKnownStages(stageTable, options.stages);
+  const inStep = createInStep({
+    ...{ redis, keys, jobKey, open, lanes, stages, log, deadlineMs, settleMs, leaseMs: longestMs },
+    stopping: stopping.signal,
+  });
+
   const run = createJobRun({
-    ...{ redis, keys, jobKey, log, ledger, rows, lanes, lookUp, dryRun, protection, quarantine, epoch, prover },
-    ...{ stages: options.stages, meter: options.meter, stopping: stopping.signal, deadlineMs, settleMs },
+    ...{ redis, keys, jobKey, log, ledger, rows, lanes, lookUp, dryRun, protection, quarantine, epoch, prover, probe },
+    ...{ stages, inStep, meter: options.meter, stopping: stopping.signal, deadlineMs, settleMs },
     leaseMs: longestMs,
     moved: () => pulse.moved(),
     ended: () => {
@@ -118,13 +135,13 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     [failed.redriveOpen, failed.destroySecrets, () => epoch.check().then(() => repair(stopping.signal))],
     failed.dataKeyOf,
   );
-  const holds = createRunHolds({ redis, pages, runs, lanes, stages: options.stages });
+  const holds = createRunHolds({ redis, pages, runs, lanes, stages });
   const feeder =
     options.quarantine?.kind === 'inside'
       ? undefined
       : startFeeder({
           ...{ redis, keys, jobKey, pages, runs, log, holds },
-          mails: createRunMails({ redis, keys, pages, runs, lanes, log, stages: options.stages }),
+          mails: createRunMails({ redis, keys, pages, runs, lanes, log, stages }),
           pace: createRunPace({ redis, keys, ...v2Rate, backendsOf: holds.backendsOf }),
         });
   const tellError = seldom<Error>(tellErrorMs, (err, more) => log.warn({ err, more }, 'queue connection'));
@@ -229,9 +246,12 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       await beat.stop();
       await within(
         lastWordMs,
-        Promise.all([quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), failed.close()]),
+        Promise.all([
+          ...[quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), failed.close(), inStep.stop()],
+        ]),
       );
       epoch.stop();
+      stageCopies.stop();
       for (const worker of workers) (worker.opts.connection as Redis).disconnect();
       redis.disconnect();
     },

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { hash as bcrypt } from '@node-rs/bcrypt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Backend, Change, UserState } from '../../src/adapters/port.ts';
+import type { Backend, Change, HashChange, LeftOut, ListedUser, UserState } from '../../src/adapters/port.ts';
 import { PassferryError } from '../../src/errors.ts';
 import { Secret } from '../../src/secret.ts';
 
@@ -18,6 +19,10 @@ export interface TestUser {
 export interface Fixture {
   backend: Backend;
   addUser(user: TestUser): Promise<void>;
+  /** An id that nobody has yet. Default: a UUID. */
+  newId?(): string;
+  /** How a bcrypt hash (`$2b$`) is written here. Default: as it is. */
+  stored?(hash: string): string;
   /** The clock of acceptance, ms since the epoch. Default `Date.now`. */
   now?(): number;
   /** Sets a password as somebody else would, not through the backend. */
@@ -33,6 +38,10 @@ export interface Flags {
   exact?: boolean;
   /** It knows users in the state `initial`. Default true. */
   initial?: boolean;
+  /** States that a user can be in there. Default: all. */
+  states?: readonly UserState[];
+  /** It knows when somebody else changed a password. Default true. */
+  dated?: boolean;
   /** It refuses machine users. Default true. */
   refusesMachines?: boolean;
   /** Reasons for an unknown user and for a user of another organization. Default `COMMAND-G8dh3` for both. */
@@ -67,7 +76,8 @@ export async function errorOf(promise: Promise<unknown>): Promise<PassferryError
 
 /** What every backend must do. */
 export function testBackend(name: string, make: () => Promise<Fixture>, flags: Flags = {}): void {
-  const { exact = true, initial = true, refusesMachines = true } = flags;
+  const { exact = true, initial = true, refusesMachines = true, dated = true } = flags;
+  const { states = ['active', 'inactive', 'locked', 'initial', 'deleted'] } = flags;
   const { unknownUser = 'COMMAND-G8dh3', otherOrganization = unknownUser } = flags;
   const signal = new AbortController().signal;
 
@@ -76,6 +86,7 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
     let backend: Backend;
     let seq = 1_000n;
     const now = () => fixture.now?.() ?? Date.now();
+    const newId = () => fixture.newId?.() ?? randomUUID();
 
     beforeAll(async () => {
       fixture = await make();
@@ -84,7 +95,7 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
     afterAll(() => fixture?.close());
 
     async function addUser(more: Partial<TestUser> = {}): Promise<TestUser> {
-      const user: TestUser = { id: randomUUID(), org: 'org-1', ...more };
+      const user: TestUser = { id: newId(), org: 'org-1', ...more };
       await fixture.addUser(user);
       return user;
     }
@@ -134,6 +145,7 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
     });
 
     it('accepts a locked user and leaves the lock', async () => {
+      if (!states.includes('locked')) return;
       const user = await addUser({ state: 'locked' });
       expect((await set(change(user))).result).toBe('set');
       if (backend.readUser) expect((await backend.readUser(user.org, user.id, signal)).state).toBe('locked');
@@ -149,7 +161,7 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
     });
 
     it('refuses an unknown user', async () => {
-      const user = { id: randomUUID(), org: 'org-1' };
+      const user = { id: newId(), org: 'org-1' };
       await expectRefused(user, change(user), unknownUser);
     });
 
@@ -157,7 +169,7 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
       const user = await addUser();
       const foreign = await expectRefused(user, change(user, { org: 'org-2' }), otherOrganization);
       if (otherOrganization !== unknownUser) return;
-      const ghost = { id: randomUUID(), org: 'org-2' };
+      const ghost = { id: newId(), org: 'org-2' };
       expect(foreign.toJSON()).toEqual((await errorOf(set(change(ghost)))).toJSON());
     });
 
@@ -189,14 +201,16 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
       if (!backend.rehearse) return;
       const old = newPassword();
       const user = await addUser({ password: old });
-      const ghost = { id: randomUUID(), org: user.org };
-      const locked = await addUser({ state: 'locked' });
+      const ghost = { id: newId(), org: user.org };
+      const barred = await addUser({
+        state: (['locked', 'inactive'] as const).find((each) => states.includes(each)) ?? 'active',
+      });
       const said = async (made: Change) => {
         const { end, state } = (await backend.rehearse?.(made, signal)) ?? {};
         return [typeof end === 'string' ? end : end?.reason, state];
       };
       expect(await said(change(user))).toEqual(['set', 'active']);
-      expect(await said(change(locked))).toEqual(['set', 'locked']);
+      expect(await said(change(barred))).toEqual(['set', barred.state ?? 'active']);
       expect(await said(change(user, { password: Secret.fromString('AAAA111!') }))).toEqual(['DOMAIN-co3Xw', 'active']);
       expect((await said(change(ghost)))[0]).toBe('COMMAND-G8dh3');
       expect((await said(change(user, { org: 'org-2' })))[0]).toBe('COMMAND-G8dh3');
@@ -249,6 +263,7 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
       });
 
       it("ends stale on somebody's later choice, unless told to overwrite", async () => {
+        if (!dated) return;
         const user = await addUser();
         await set(change(user, { acceptedAt: now() - 60_000 }));
         const theirs = newPassword();
@@ -268,5 +283,176 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
         expect((await set(change(user))).result).toBe('set');
       });
     }
+
+    if (!exact) return;
+
+    const hashOf = async (password = newPassword()) => ({ password, hash: await bcrypt(password, 4) });
+    const setHash = (user: TestUser, hash: string, more: Partial<HashChange> = {}) => {
+      const { password: _, ...made } = change(user);
+      return backend.setHash?.({ ...made, hash: Secret.fromString(hash), ...more }, signal);
+    };
+    const readHash = async ({ org, id }: TestUser) => {
+      const read = await backend.readHash?.(org, id, signal);
+      return read && { ...read, hash: read.hash?.reveal() };
+    };
+    const stored = (hash: string) => fixture.stored?.(hash) ?? hash;
+
+    it('stores a hash: its password works, and it is read as it is stored, with our sequence', async () => {
+      if (!backend.setHash) return;
+      expect(backend.verifiers).toContain('bcrypt');
+      const old = newPassword();
+      const user = await addUser({ password: old });
+      const { password, hash } = await hashOf();
+      const applied = await setHash(user, hash, { changeRequired: true });
+      expect(applied?.result).toBe('set');
+      expect(applied?.details?.resourceOwner).toBe(user.org);
+      await expectProof(user, password, true);
+      await expectProof(user, old, false);
+      expect(await fixture.effects(user.id)).toBe(1);
+      const read = await readHash(user);
+      expect(read).toMatchObject({ hash: stored(hash), appliedSeq: seq, user: { user: user.id, org: user.org } });
+      expect(read?.user.changeRequired).toBe(true);
+    });
+
+    it.each([['$2y$'], ['$2a$']])('takes a bcrypt hash that begins %s', async (letters) => {
+      if (!backend.setHash) return;
+      const user = await addUser();
+      const { password, hash } = await hashOf();
+      expect((await setHash(user, letters + hash.slice(4)))?.result).toBe('set');
+      await expectProof(user, password, true);
+    });
+
+    it('refuses a hash that its readers cannot check, and what is no hash', async () => {
+      const { setHash: ability } = backend;
+      if (!ability) return;
+      const user = await addUser();
+      const md5 = '5f4dcc3b5aa765d61d8327deb882cf99';
+      const pbkdf2 = 'pbkdf2_sha256$1000000$c2FsdHNhbHQ$N0XhQe3rBvDrjC9vPfWyqnMzSpEJ0yvDCoS6mM5nC4k=';
+      for (const hash of ['', 'hunter22', md5, pbkdf2, '$2b$04$short', '$2x$04$abcdefghijklmnopqrstuv']) {
+        const error = await errorOf(setHash(user, hash) as Promise<unknown>);
+        expect(error, hash).toMatchObject({ reason: 'hash_refused', scope: 'user', effect: 'none' });
+      }
+      expect(await fixture.effects(user.id)).toBe(0);
+    });
+
+    it('refuses to store a hash for whom no password is set either', async () => {
+      if (!backend.setHash) return;
+      const { hash } = await hashOf();
+      const nobody: [TestUser, string][] = [
+        [{ id: newId(), org: 'org-1' }, unknownUser],
+        [{ ...(await addUser()), org: 'org-2' }, otherOrganization],
+      ];
+      if (initial) nobody.push([await addUser({ state: 'initial' }), 'COMMAND-M9dse']);
+      for (const [user, reason] of nobody) {
+        expect(await errorOf(setHash(user, hash) as Promise<unknown>)).toMatchObject({ reason, scope: 'user' });
+        expect(await fixture.effects(user.id)).toBe(0);
+      }
+    });
+
+    it('keeps hashes and passwords in one order', async () => {
+      if (!backend.setHash) return;
+      const user = await addUser();
+      const older = change(user);
+      const { password, hash } = await hashOf();
+      expect((await setHash(user, hash))?.result).toBe('set');
+      expect(await set(older)).toEqual({ result: 'superseded' });
+      const olderHash = await hashOf();
+      const before = seq - 1n;
+      expect(await setHash(user, olderHash.hash, { seq: before })).toEqual({ result: 'superseded' });
+      await expectProof(user, password, true);
+      const newer = change(user);
+      expect((await set(newer)).result).toBe('set');
+      await expectProof(user, newer.password, true);
+    });
+
+    it('stores a hash once, however often it is sent', async () => {
+      if (!backend.setHash) return;
+      const user = await addUser();
+      const { hash } = await hashOf();
+      const made = { jobId: randomUUID(), seq: ++seq };
+      const first = await setHash(user, hash, made);
+      expect(await setHash(user, hash, made)).toEqual(first);
+      expect(await fixture.effects(user.id)).toBe(1);
+    });
+
+    it("does not store a hash over somebody's later choice, unless told to", async () => {
+      if (!backend.setHash || !dated) return;
+      const user = await addUser();
+      const theirs = newPassword();
+      await fixture.foreignChange(user.org, user.id, theirs);
+      const { password, hash } = await hashOf();
+      const acceptedAt = now() - 60_000;
+      expect(await setHash(user, hash, { acceptedAt })).toEqual({ result: 'stale' });
+      await expectProof(user, theirs, true);
+      expect((await setHash(user, hash, { acceptedAt, overwriteNewer: true }))?.result).toBe('set');
+      await expectProof(user, password, true);
+    });
+
+    it('leaves a hash that is there already, and remembers its place in the order', async () => {
+      if (!backend.setHash) return;
+      const user = await addUser();
+      const { password, hash } = await hashOf();
+      await setHash(user, hash);
+      const { user: before } = (await readHash(user)) ?? {};
+      const between = ++seq;
+      const again = { jobId: randomUUID(), seq: ++seq };
+      const first = await setHash(user, hash, again);
+      expect(first?.result).toBe('unchanged');
+      expect(await setHash(user, hash, again)).toEqual(first);
+      expect(await readHash(user)).toMatchObject({ user: before, appliedSeq: again.seq });
+      expect(await fixture.effects(user.id)).toBe(1);
+      expect(await set(change(user, { seq: between }))).toEqual({ result: 'superseded' });
+      await expectProof(user, password, true);
+      expect((await setHash(user, hash, { changeRequired: true }))?.result).toBe('set');
+      expect((await readHash(user))?.user.changeRequired).toBe(true);
+    });
+
+    it('does not call its own what somebody else has stored', async () => {
+      if (!backend.readHash) return;
+      const user = await addUser();
+      expect(await readHash(user)).not.toHaveProperty('appliedSeq');
+      await set(change(user));
+      expect((await readHash(user))?.appliedSeq).toBe(seq);
+      await fixture.foreignChange(user.org, user.id, newPassword());
+      const read = await readHash(user);
+      expect(read).not.toHaveProperty('appliedSeq');
+      expect(read?.hash).toMatch(/\$2[aby]\$/);
+      const nobody = await errorOf(backend.readHash(user.org, newId(), signal));
+      expect(nobody).toMatchObject({ reason: 'COMMAND-G8dh3', scope: 'user' });
+      const stranger = await errorOf(backend.readHash('org-2', user.id, signal));
+      expect(stranger).toMatchObject({ reason: 'COMMAND-G8dh3', scope: 'user' });
+    });
+
+    it('reads a user who has no password', async () => {
+      if (!backend.readHash) return;
+      const user = await addUser();
+      const read = await backend.readHash(user.org, user.id, signal);
+      expect(read).not.toHaveProperty('hash');
+      expect(read.user).toMatchObject({ user: user.id, org: user.org, state: 'active' });
+    });
+
+    it('lists everybody once, page by page, without deleted users and machines', async () => {
+      const { users: page } = backend;
+      if (!page) return;
+      const wanted = [await addUser(), await addUser(), await addUser()];
+      const others = states.includes('deleted') ? [await addUser({ state: 'deleted' })] : [];
+      if (refusesMachines) others.push(await addUser({ isMachine: true }));
+      const listed: ListedUser[] = [];
+      const leftOut: LeftOut[] = [];
+      let after: string | undefined;
+      do {
+        const { users, leftOut: left = [], next } = await page(after, 2, signal);
+        expect(users.length + left.length).toBeLessThanOrEqual(2);
+        listed.push(...users);
+        leftOut.push(...left);
+        after = next;
+      } while (after !== undefined);
+      const ids = listed.map(({ user }) => user);
+      expect(new Set(ids).size).toBe(ids.length);
+      expect(ids).toEqual(expect.arrayContaining(wanted.map(({ id }) => id)));
+      for (const { id } of others) expect(ids).not.toContain(id);
+      expect(listed.every(({ org }) => org === 'org-1')).toBe(true);
+      if (refusesMachines) expect(leftOut.map(({ why }) => why)).toContain('machine');
+    });
   });
 }

@@ -47,6 +47,8 @@ export interface PassferryOptions {
   settleMs?: number;
   /** More arguments of redis-server. */
   redisExtra?: string[];
+  /** Cost of the hashes in v1. Default 4; v2 takes none below 10. */
+  v1Cost?: number;
   /** v2 mails users whose password was changed, as ZITADEL does by default. Default: it does not. */
   mails?: true;
   /** More environment of the producer. */
@@ -95,7 +97,7 @@ export async function startPassferry(options: PassferryOptions = {}) {
     orgs: ['acme', 'globex'],
     ...(!options.mails && { silentOrgs: ['acme', 'globex'] }),
   });
-  const v1 = await createV1Postgres({ sql: await pgliteClient(), bcryptCost: 4 });
+  const v1 = await createV1Postgres({ sql: await pgliteClient(), bcryptCost: options.v1Cost ?? 4 });
   await v1.migrate();
 
   let redisProxy: FaultProxy | undefined;

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { pino } from 'pino';
 import type { Backend } from '../../src/adapters/port.ts';
 import { createV1Postgres, pgClient } from '../../src/adapters/v1-postgres/index.ts';
@@ -11,9 +12,12 @@ import {
   readPrivateKeys,
   readPublicKeys,
 } from '../../src/key-files.ts';
+import type { Verifier } from '../../src/hashes/kinds.ts';
 import { redisKeys } from '../../src/keys.ts';
 import { dataKeyStore } from '../../src/ledger/data-keys.ts';
 import { describeError } from '../../src/log.ts';
+import { type ImportChoices, importRows } from '../../src/producer/import/import.ts';
+import type { ParseOptions } from '../../src/producer/import/parse.ts';
 import { createProducer } from '../../src/producer/producer.ts';
 import { connectRedis } from '../../src/redis.ts';
 import type { RunOptions, RunView } from '../../src/run.ts';
@@ -49,7 +53,7 @@ export type RunBackends = Awaited<ReturnType<typeof startRunBackends>>;
  * (globex). A worker starts when it is asked for.
  */
 export async function startRunBackends(
-  more: { redisExtra?: string[]; policies?: Record<string, object>; mails?: true } = {},
+  more: { redisExtra?: string[]; policies?: Record<string, object>; mails?: true; verifiers?: readonly Verifier[] } = {},
 ) {
   await made;
   const redisServer = await startRedis(more.redisExtra ? { extra: more.redisExtra } : {});
@@ -63,13 +67,17 @@ export async function startRunBackends(
     ...{ bcryptCost: 4, orgs: ['acme', 'globex'] },
     ...(!more.mails && { silentOrgs: ['acme', 'globex'] }),
     tokens: { [token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
+    ...(more.verifiers && { verifiers: more.verifiers }),
     ...(more.policies && { policies: more.policies }),
   });
   atEnd(() => sandbox.close());
   const v1 = await createV1Postgres({ sql: pgClient(await createDatabase(postgres.url)), bcryptCost: 4 });
   await v1.migrate();
   atEnd(() => v1.close());
-  const v2 = createV2Zitadel({ url: sandbox.url, credential: credential({ value: token }), deadlineMs: 2_000 });
+  const v2 = createV2Zitadel({
+    ...{ url: sandbox.url, credential: credential({ value: token }), deadlineMs: 2_000 },
+    ...(more.verifiers && { verifiers: more.verifiers }),
+  });
   atEnd(() => v2.close());
   const lines: string[] = [];
   const log = pino(
@@ -156,6 +164,28 @@ export async function startRunBackends(
       await writer.flush();
       await producer.runs.closeInput(id, writer.pages());
       return id;
+    },
+
+    /** A file in one of our own formats, by whoever may import hashes unless told otherwise. */
+    async upload(
+      org: 'acme' | 'globex',
+      file: string,
+      choices: Partial<ImportChoices> = {},
+      more: { hashes?: boolean; parse?: ParseOptions } = {},
+    ) {
+      const { view: run } = await importRows(
+        producer,
+        {
+          ...{ caller: 'tester', org, idempotencyKey: `file-${number++}` },
+          ...{ mayImport: () => true, isAdmin: () => true, mayImportHash: () => more.hashes ?? true },
+        },
+        Readable.from([Buffer.from(file)]),
+        {
+          choices: { changeRequired: true, overwriteNewer: false, asOf: 'now', ...choices },
+          parse: { from: 'own', ...more.parse },
+        },
+      );
+      return run.id;
     },
 
     /** The run once it is in this state. */

@@ -1,4 +1,4 @@
-import { compare, hash } from '@node-rs/bcrypt';
+import { hash } from '@node-rs/bcrypt';
 import { PassferryError } from '../../errors.ts';
 import type { Secret } from '../../secret.ts';
 
@@ -27,11 +27,4 @@ export function checkHashable(password: Secret): Buffer {
   // C versions of bcrypt stop at a NUL, so the hash would mean different passwords to different readers.
   if (bytes.includes(0)) throw new PassferryError('password_nul');
   return bytes;
-}
-
-/** Does the password match the hash? False for a malformed hash and for a password that bcrypt would cut. */
-export async function verifyPassword(password: Secret, stored: string): Promise<boolean> {
-  const bytes = password.bytes();
-  if (bytes.length === 0 || bytes.length > maxBytes) return false;
-  return compare(bytes, stored).catch(() => false);
 }

@@ -7,25 +7,31 @@ import type { Change, Rehearsal, UserState } from '../port.ts';
 import { checkHashable, hashPassword } from './hash.ts';
 import { judge } from './judge.ts';
 import type { SqlClient } from './sql.ts';
+import { run, sql } from './sql-text.ts';
+import type { Table } from './table.ts';
 
 /** The same judgement as before a write, and nothing after it. */
 export async function rehearse(
-  sql: SqlClient,
+  db: SqlClient,
+  table: Table,
   change: Change,
   policy: ((org: string) => Policy) | undefined,
   signal: AbortSignal,
 ): Promise<Rehearsal> {
-  const [row] = await sql.query(
-    `select "state", "is_machine" as "isMachine" from "users" where "id" = $1 and "organization" = $2 and "state" <> 'deleted'`,
-    [change.user, change.org],
-    signal,
-  );
-  const about: Omit<Rehearsal, 'end'> = {
-    ...(row && { state: row.isMachine === true ? 'machine' : (row.state as UserState) }),
-    unchecked: [],
-  };
+  let state: Rehearsal['state'];
   try {
-    const verdict = await judge(sql, change, signal);
+    const [row] = await run(
+      db,
+      sql`select ${table.state} as "state", ${table.isMachine} as "isMachine" from ${table.from} u where ${table.who(change)}`,
+      signal,
+    );
+    if (row && row.state !== 'deleted') state = row.isMachine === true ? 'machine' : (row.state as UserState);
+  } catch (thrown) {
+    if (!(thrown instanceof PassferryError && thrown.scope === 'user')) throw thrown;
+  }
+  const about: Omit<Rehearsal, 'end'> = { ...(state && { state }), unchecked: [] };
+  try {
+    const verdict = await judge(db, table, change, signal);
     if ('applied' in verdict) return { ...about, end: verdict.applied.result };
     checkPolicy(change.password.bytes(), policy ? policy(change.org) : verdict.policy);
     checkHashable(change.password);

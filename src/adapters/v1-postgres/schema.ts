@@ -1,12 +1,15 @@
 import type { SqlClient } from './sql.ts';
+import { ident, run, sql } from './sql-text.ts';
 
 // Any constant: two processes that start together must not create the same tables at once.
 const lock = 7_274_465_199;
 
+const usersTable = 'create table if not exists "users"';
+
 /** Version → its statements. Only append: what was released never changes. */
 const versions: readonly (readonly string[])[] = [
   [
-    `create table if not exists "users" (
+    `${usersTable} (
       "id" text primary key,
       "organization" text not null,
       "user_name" text,
@@ -57,12 +60,25 @@ const versions: readonly (readonly string[])[] = [
       "at" timestamptz not null default now()
     )`,
   ],
+  [
+    // A copy of the stages of all organizations, as Redis has them: signed.
+    `alter table "passferry_epoch" add column if not exists "stages" text`,
+  ],
 ];
 
-/** Creates or updates our tables in the first schema of the search path, in one transaction. Repeating it changes nothing. */
-export async function migrate(sql: SqlClient): Promise<void> {
-  await sql.transaction(async ({ query }) => {
+/** Our own tables, but for the users. */
+export const sideTables = ['passferry_users', 'passferry_events', 'passferry_policies', 'passferry_epoch'] as const;
+
+/**
+ * Creates or updates our tables in one transaction. Repeating it changes nothing.
+ * @param schema where; it has to be there. Default: the first of the search path.
+ * @param users the table of users too. False: somebody else's is used.
+ */
+export async function migrate(db: SqlClient, { schema, users }: { schema?: string; users: boolean }): Promise<void> {
+  await db.transaction(async (session) => {
+    const { query } = session;
     await query('select pg_advisory_xact_lock($1)', [lock]);
+    if (schema !== undefined) await run(session, sql`set local search_path to ${ident(schema)}`);
     await query(`create table if not exists "passferry_schema" (
       "version" integer primary key,
       "applied_at" timestamptz not null default now()
@@ -70,7 +86,7 @@ export async function migrate(sql: SqlClient): Promise<void> {
     const [row] = await query(`select coalesce(max("version"), 0)::integer as "version" from "passferry_schema"`);
     for (const [index, statements] of versions.entries()) {
       if (index < Number(row?.version)) continue;
-      for (const statement of statements) await query(statement);
+      for (const statement of statements) if (users || !statement.startsWith(usersTable)) await query(statement);
       await query('insert into "passferry_schema" ("version") values ($1)', [index + 1]);
     }
   });

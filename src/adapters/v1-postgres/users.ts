@@ -1,88 +1,103 @@
 import { Secret } from '../../secret.ts';
-import type { BackendUser, UserState } from '../port.ts';
-import { hashPassword, verifyPassword } from './hash.ts';
-import { millis, userMissing } from './judge.ts';
-import type { SqlClient } from './sql.ts';
+import type { BackendUser, StoredPassword, UserState } from '../port.ts';
+import { isMarker, verifyStored } from './encodings.ts';
+import { changeRequired, isOurs, millis } from './judge.ts';
+import type { Row, SqlClient } from './sql.ts';
+import type { Sql } from './sql-text.ts';
+import { run, sql } from './sql-text.ts';
+import type { Table } from './table.ts';
+import { mappedTwice, userMissing } from './user-errors.ts';
 
-/** A user to begin with. */
-export interface NewUser {
-  id: string;
+/** Whom somebody asks for. */
+interface Asked {
   org: string;
-  userName?: string;
-  email?: string;
-  /** Default `active`. */
-  state?: Exclude<UserState, 'unknown'>;
-  /** In clear; hashed before it is stored. The policy is not applied. */
-  password?: string;
-  isMachine?: boolean;
-  roles?: string[];
+  user: string;
 }
 
-const found = `from "users" where "id" = $1 and "organization" = $2 and "state" <> 'deleted'`;
-
-/** @throws PassferryError `COMMAND-G8dh3`, scope `user`. */
-export async function readUser(sql: SqlClient, org: string, user: string, signal: AbortSignal): Promise<BackendUser> {
-  const [row] = await sql.query(
-    `select "state", ${millis('"password_changed_at"')} as "changedAt", "change_required" as "changeRequired",
-       "user_name" as "userName", "email" ${found} and not "is_machine"`,
-    [user, org],
+/**
+ * The one row of a user, whatever is asked of it. A deleted user is none.
+ *
+ * @throws PassferryError `COMMAND-G8dh3` or `user_mapped_twice`, scope `user`.
+ */
+async function rowOf(db: SqlClient, table: Table, asked: Asked, wanted: Sql, signal: AbortSignal): Promise<Row> {
+  const ours = table.mapping.readOnly
+    ? sql``
+    : sql`left join ${table.side('passferry_users')} s on s."user_id" = ${table.id}`;
+  const rows = await run(
+    db,
+    sql`select ${table.state} as "state", ${table.isMachine} as "isMachine", ${wanted}
+        from ${table.from} u ${ours} where ${table.who(asked)} limit 2`,
     signal,
   );
-  if (row === undefined) throw userMissing();
+  if (rows.length > 1) throw mappedTwice();
+  const [row] = rows;
+  if (row === undefined || row.state === 'deleted') throw userMissing();
+  return row;
+}
+
+const aboutUser = (table: Table) =>
+  sql`${millis(table.changedAt ?? sql`null::timestamptz`)} as "changedAt", ${changeRequired(table)} as "changeRequired",
+    ${table.userName} as "userName", ${table.email} as "email"`;
+
+function userOf(row: Row, { org, user }: Asked): BackendUser {
+  if (row.isMachine === true) throw userMissing();
   return {
     user,
     org,
     state: row.state as UserState,
-    changeRequired: row.changeRequired === true,
+    ...(row.changeRequired !== null && { changeRequired: row.changeRequired === true }),
     ...(row.changedAt !== null && { passwordChangedAt: Number(row.changedAt) }),
     ...(row.userName !== null && { userName: String(row.userName) }),
     ...(row.email !== null && { email: String(row.email) }),
   };
 }
 
-/** @throws PassferryError `COMMAND-G8dh3`, scope `user`. */
-export async function readRoles(sql: SqlClient, org: string, user: string, signal: AbortSignal): Promise<string[]> {
-  const [row] = await sql.query(`select "roles" ${found}`, [user, org], signal);
-  if (row === undefined) throw userMissing();
+/** Errors as {@link rowOf}. */
+export async function readUser(db: SqlClient, table: Table, asked: Asked, signal: AbortSignal): Promise<BackendUser> {
+  return userOf(await rowOf(db, table, asked, aboutUser(table), signal), asked);
+}
+
+/** One statement, so that hash, flag, times and our sequence belong together. Errors as {@link rowOf}. */
+export async function readHash(
+  db: SqlClient,
+  table: Table,
+  asked: Asked,
+  signal: AbortSignal,
+): Promise<StoredPassword> {
+  const ours = isOurs(table);
+  const applied = table.mapping.readOnly
+    ? sql`null::text`
+    : sql`case when s."password_sequence" >= 0 and ${ours.hash} and ${ours.time} then s."password_sequence"::text end`;
+  const wanted = sql`${aboutUser(table)}, ${table.hash} as "hash", ${applied} as "applied"`;
+  const row = await rowOf(db, table, asked, wanted, signal);
+  return {
+    user: userOf(row, asked),
+    ...(typeof row.hash === 'string' && !isMarker(row.hash) && { hash: Secret.fromString(row.hash) }),
+    ...(row.applied !== null && { appliedSeq: BigInt(String(row.applied)) }),
+  };
+}
+
+/** A mapped table knows one role: `ADMIN`, of whoever it says is one. Errors as {@link rowOf}. */
+export async function readRoles(db: SqlClient, table: Table, asked: Asked, signal: AbortSignal): Promise<string[]> {
+  const wanted = table.isBuiltIn
+    ? sql`u."roles"`
+    : sql`case when ${table.isAdmin} then array['ADMIN'] else '{}'::text[] end`;
+  const row = await rowOf(db, table, asked, sql`${wanted} as "roles"`, signal);
   return row.roles as string[];
 }
 
 /** Verifies against the stored hash, in any state but deleted. False when there is no such user or no hash. */
 export async function prove(
-  sql: SqlClient,
-  org: string,
-  user: string,
+  db: SqlClient,
+  table: Table,
+  asked: Asked,
   password: Secret,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const [row] = await sql.query(`select "password_hash" as "hash" ${found}`, [user, org], signal);
-  return typeof row?.hash === 'string' && verifyPassword(password, row.hash);
-}
-
-/**
- * Adds users in one statement; ids that exist already stay as they are. Returns how many were added.
- *
- * @throws PassferryError `password_missing`, `password_too_many_bytes`, `password_nul` (nothing is added then).
- */
-export async function addUsers(sql: SqlClient, users: readonly NewUser[], bcryptCost: number): Promise<number> {
-  const rows = await Promise.all(
-    users.map(async ({ password, ...user }) => ({
-      ...user,
-      hash: password === undefined ? null : await hashPassword(Secret.fromString(password), bcryptCost),
-    })),
-  );
-  const added = await sql.query(
-    `with added as (
-       insert into "users" ("id", "organization", "user_name", "email", "state", "password_hash", "password_changed_at",
-         "is_machine", "roles")
-       select "id", "org", "userName", "email", coalesce("state", 'active'), "hash",
-         case when "hash" is not null then now() end, coalesce("isMachine", false), coalesce("roles", '{}')
-       from jsonb_to_recordset($1::text::jsonb) as r ("id" text, "org" text, "userName" text, "email" text, "state" text,
-         "hash" text, "isMachine" boolean, "roles" text[])
-       on conflict ("id") do nothing returning "id"
-     )
-     insert into "passferry_users" ("user_id") select "id" from added on conflict do nothing returning "user_id"`,
-    [JSON.stringify(rows)],
-  );
-  return added.length;
+  const wanted = sql`${table.hash} as "hash"`;
+  const row = await rowOf(db, table, asked, wanted, signal).catch((thrown) => {
+    if (thrown.scope === 'user') return undefined;
+    throw thrown;
+  });
+  return typeof row?.hash === 'string' && verifyStored(password, row.hash);
 }

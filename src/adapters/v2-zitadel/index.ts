@@ -5,6 +5,7 @@ import {
   UserService,
 } from '@zitadel/proto/zitadel/user/v2/user_service_pb';
 import { PassferryError } from '../../errors.ts';
+import type { Verifier } from '../../hashes/kinds.ts';
 import type { Applied, Backend, Change } from '../port.ts';
 import type { Call } from '../zitadel/call.ts';
 import { createCalls } from '../zitadel/call.ts';
@@ -15,13 +16,37 @@ import { createPolicies, mailsOnChange } from '../zitadel/policies.ts';
 import { prove } from '../zitadel/prove.ts';
 import { rehearse } from '../zitadel/rehearse.ts';
 import { readRoles } from '../zitadel/roles.ts';
+import { createUser } from './create.ts';
 import { findUser } from './find.ts';
+import { createSetHash } from './hash.ts';
+import { probeHash } from './probe.ts';
 import { sendResetLink } from './reset.ts';
 import { endSessions } from './sessions.ts';
 import { readAnyUser, readUser } from './users.ts';
 
 export type V2Zitadel = Backend &
-  Required<Pick<Backend, 'readUser' | 'readRoles' | 'prove' | 'findUser' | 'sendResetLink' | 'endSessions'>>;
+  Required<
+    Pick<
+      Backend,
+      | 'readUser'
+      | 'readRoles'
+      | 'prove'
+      | 'findUser'
+      | 'sendResetLink'
+      | 'endSessions'
+      | 'setHash'
+      | 'verifiers'
+      | 'createUser'
+      | 'probeHash'
+    >
+  >;
+
+export interface V2Options extends ZitadelOptions {
+  /** Kinds of hashes that its hasher is configured to check. Default `bcrypt`, as installed. */
+  verifiers?: readonly Verifier[];
+  /** An existing user on whom hashes are tried. Default: one is made for each try. `false`: none is tried. */
+  probeUser?: string | false;
+}
 
 /**
  * ZITADEL's user v2 API over gRPC. Connects with the first call. It does not compare the owner of a user with the organization of a
@@ -29,13 +54,18 @@ export type V2Zitadel = Backend &
  *
  * @throws PassferryError `config_invalid` for an address that is no http(s) URL, holds credentials, or is plain http to another machine.
  */
-export function createV2Zitadel(options: ZitadelOptions): V2Zitadel {
+export function createV2Zitadel(options: V2Options): V2Zitadel {
   const { call, close } = createCalls(checkOptions(options));
   const policies = createPolicies(call);
+  const setHash = createSetHash(call);
   return {
     name: 'v2',
     exact: false,
     setPassword: (change, signal) => setPassword(call, change, signal),
+    setHash,
+    verifiers: options.verifiers ?? ['bcrypt'],
+    probeHash: (org, hash, password, signal) => probeHash(call, setHash, options.probeUser, { org, hash, password }, signal),
+    createUser: (user, signal) => createUser(call, user, signal),
     readUser: (_org, user, signal) => readUser(call, user, signal),
     readRoles: (org, user, signal) => readRoles(call, org, user, signal),
     prove: (_org, user, password, signal) => prove(call, user, password, signal),

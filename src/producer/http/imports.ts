@@ -41,8 +41,8 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
       const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
       about(request, 'import', caller, org);
       authorize(caller, org, 'import');
-      const { file, format } = fileOf(request);
       const { choices, parse, expiresInMs } = parseImportQuery(request.query);
+      const { file, ...sent } = await fileOf(request);
       if (choices.overwriteNewer) authorize(caller, org, 'admin');
       const given = header(request, 'idempotency-key');
       const idempotencyKey = given === undefined ? makeIdempotencyKey() : parseIdempotencyKey(given);
@@ -57,10 +57,11 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
           org,
           idempotencyKey,
           mayImport: (rowOrg) => isGranted(caller, rowOrg, choices.overwriteNewer ? 'admin' : 'import'),
+          mayImportHash: (rowOrg) => isGranted(caller, rowOrg, 'import-hash'),
           isAdmin: (rowOrg) => isGranted(caller, rowOrg, 'admin'),
         },
         file,
-        { choices, parse: { ...(format && { format }), ...parse }, expiresInMs },
+        { choices, parse: { ...sent, ...parse }, expiresInMs },
       );
       if (choices.overwriteNewer) request.log.info({ runId: id, org, by: caller.name }, overwritesNewer);
       about(request, 'import', caller, org, { run: view.id });

@@ -40,7 +40,9 @@ export function registerResets(app: FastifyInstance, deps: HttpDeps): void {
       const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
       about(request, 'reset', caller, org);
       authorize(caller, org, 'import');
-      const { file } = fileOf(request);
+      const { file, users } = await fileOf(request);
+      // A list has no passwords to be joined.
+      if (users) throw new PassferryError('multipart_invalid');
       const { choices, expiresInMs } = await parseResetQuery(request.query);
       for (const ability of needed(choices)) {
         if (!(await producer.can(org, ability))) throw new PassferryError('ability_missing');

@@ -5,6 +5,7 @@ import { refusedAtGuard } from '../guard.ts';
 import { recordRequests, registerAudit } from './audit.ts';
 import { registerBatch } from './batch.ts';
 import type { HttpDeps } from './deps.ts';
+import { registerDivergence } from './divergence.ts';
 import { registerDocs } from './docs-page.ts';
 import { problem, v1Error } from './errors.ts';
 import { createStreams, defaultStreams } from './event-stream.ts';
@@ -15,6 +16,7 @@ import { registerImportPlan } from './import-plan.ts';
 import { registerImports } from './imports.ts';
 import { allowedOn, registerJobs } from './jobs.ts';
 import { registerResets } from './resets.ts';
+import { registerStages } from './stages.ts';
 import { registerStatus } from './status.ts';
 import { registerV1 } from './v1.ts';
 import { registerWebhooks } from './webhooks.ts';
@@ -89,6 +91,8 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   registerResets(app, deps);
   registerEvidence(app, deps);
   registerHolds(app, deps);
+  registerStages(app, deps);
+  registerDivergence(app, deps);
   registerStatus(app, deps);
   registerWebhooks(app, deps);
   registerAudit(app, deps);
@@ -111,7 +115,7 @@ function isV1Path(url: string): boolean {
 }
 
 function isOwnPath(url: string): boolean {
-  return /^\/(jobs|jobs:retry|jobs\/[^/?]+(\/events)?|events|imports|imports:plan|imports\/[^/?]+(\/(rejects|handout|evidence|evidence:verify|events|rows\/[^/?]+))?|resets|holds|holds\/[^/?]+|status|why|audit|webhooks|webhooks\/[^/?]+(\/deliveries)?|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
+  return /^\/(jobs|jobs:retry|jobs\/[^/?]+(\/events)?|events|imports|imports:plan|imports\/[^/?]+(\/(rejects|handout|evidence|evidence:verify|events|rows\/[^/?]+))?|resets|holds|holds\/[^/?]+|stages|stages\/[^/?]+|divergence|divergence:redrive|status|why|audit|webhooks|webhooks\/[^/?]+(\/deliveries)?|healthz|readyz|openapi\.json|docs|docs\/[^/?]+)(\?|$)/.test(
     url,
   );
 }

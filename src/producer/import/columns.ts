@@ -1,7 +1,17 @@
 import { fileError, type ImportReason } from './reasons.ts';
 
 /** The columns an import knows, under the names that reports use. */
-export const columnNames = ['userId', 'password', 'orgId', 'noChangeRequired', 'changeRequired', 'setAt'] as const;
+export const columnNames = [
+  'userId',
+  'password',
+  'orgId',
+  'noChangeRequired',
+  'changeRequired',
+  'setAt',
+  'passwordHash',
+  'email',
+  'userName',
+] as const;
 export type ColumnName = (typeof columnNames)[number];
 
 /** Other names that are understood without a mapping; case, spaces, `_`, `-` and `.` do not count. */
@@ -12,11 +22,20 @@ export const aliases = {
   noChangeRequired: ['nochangerequired'],
   changeRequired: ['changerequired', 'passwordchangerequired'],
   setAt: ['setat', 'passwordsetat', 'passwordsetdate', 'passwordchangedat', 'passwordupdatedat'],
+  passwordHash: ['passwordhash', 'hash', 'hashedpassword', 'passwordhashed', 'passhash', 'pwhash'],
+  email: ['email', 'mail', 'emailaddress'],
+  userName: ['username', 'login', 'loginname', 'preferredusername'],
 } as const satisfies Record<ColumnName, string[]>;
 
 const known = new Map<string, ColumnName>(
   columnNames.flatMap((name) => aliases[name].map((alias): [string, ColumnName] => [alias, name])),
 );
+
+/** What can name the user of a row, the surest first. */
+export const nameColumns = ['userId', 'email', 'userName'] as const;
+const namedBy = { id: 'userId', email: 'email', username: 'userName' } as const;
+/** What is never told again. */
+export const secretColumns: ReadonlySet<ColumnName | undefined> = new Set(['password', 'passwordHash']);
 
 /** Our column → the file's header, or `#n` for its nth column where there is no header. */
 export type ColumnMap = Partial<Record<ColumnName, string>>;
@@ -42,6 +61,8 @@ export interface ColumnOptions {
   map?: ColumnMap | undefined;
   /** Headers of further columns that go into the rejects. */
   keep?: readonly string[] | undefined;
+  /** What names the users. Default: what was mapped, else the first of id, e-mail address and user name that is there. */
+  by?: keyof typeof namedBy | undefined;
 }
 
 export const columnLimit = 256;
@@ -59,7 +80,7 @@ export function recognized(names: string[], map: ColumnMap = {}): number {
  * Names of the header → where our columns stand.
  * @throws PassferryError for the whole file; its `fields` name our columns, or headers that are known ones.
  */
-export function resolveColumns(names: string[], { map = {}, keep = [] }: ColumnOptions): Columns {
+export function resolveColumns(names: string[], { map = {}, keep = [], by }: ColumnOptions): Columns {
   if (names.length > columnLimit) throw fileError('header_too_many_columns');
   const at = mappedColumns(names, map);
   const taken = new Set(Object.values(at));
@@ -74,12 +95,13 @@ export function resolveColumns(names: string[], { map = {}, keep = [] }: ColumnO
     }
     at[column] = index;
   }
+  oneName(at, map, by);
   checkRequired(at);
   return { at, kept: keptColumns(names, at, keep) };
 }
 
 /** Positions of a file without a header. `count`: columns of its first row. */
-export function positionColumns(count: number, map: ColumnMap = {}): Columns {
+export function positionColumns(count: number, map: ColumnMap = {}, by?: ColumnOptions['by']): Columns {
   checkMap(map);
   const at: Columns['at'] = {};
   for (const column of columnNames) {
@@ -92,7 +114,8 @@ export function positionColumns(count: number, map: ColumnMap = {}): Columns {
     at[column] = Number(position) - 1;
   }
   if (new Set(Object.values(at)).size < Object.keys(at).length) throw fileError('map_column_twice');
-  if (at.userId === undefined || at.password === undefined) throw fileError('map_position_needed');
+  oneName(at, map, by);
+  if (!nameColumns.some((name) => at[name] !== undefined) || !hasSecret(at)) throw fileError('map_position_needed');
   if (count > columnLimit) throw fileError('header_too_many_columns');
   checkChange(at);
   const names = Array.from({ length: count }, (_, index) => `#${index + 1}`);
@@ -129,16 +152,21 @@ function find(names: string[], text: string, field: string, missing: ImportReaso
   throw refuse(missing, field);
 }
 
+/** Of several columns that could name the user one does; the others are like any other column. */
+function oneName(at: Columns['at'], map: ColumnMap, by: ColumnOptions['by']): void {
+  const there = (name: ColumnName) => at[name] !== undefined;
+  const chosen = by ? namedBy[by] : (nameColumns.find((name) => map[name] !== undefined) ?? nameColumns.find(there));
+  for (const name of nameColumns) if (name !== chosen) delete at[name];
+}
+
+const hasSecret = (at: Columns['at']) => at.password !== undefined || at.passwordHash !== undefined;
+
 function checkRequired(at: Columns['at']): void {
-  const missing = (['userId', 'password'] as const).filter((name) => at[name] === undefined);
-  if (missing.length > 0) {
-    throw fileError('header_column_missing', {
-      fields: missing.map((field) => ({
-        field,
-        reason: field === 'userId' ? 'user_id_missing' : 'password_missing',
-      })),
-    });
-  }
+  const fields = [
+    ...(nameColumns.some((name) => at[name] !== undefined) ? [] : [{ field: 'userId', reason: 'user_id_missing' }]),
+    ...(hasSecret(at) ? [] : [{ field: 'password', reason: 'password_missing' }]),
+  ];
+  if (fields.length > 0) throw fileError('header_column_missing', { fields });
   checkChange(at);
 }
 
@@ -149,7 +177,7 @@ function checkChange(at: Columns['at']): void {
 function keptColumns(names: string[], at: Columns['at'], keep: readonly string[]): Columns['kept'] {
   const chosen = new Set(Object.values(at));
   for (const text of keep) chosen.add(keptAt(names, at, text));
-  chosen.delete(at.password as number);
+  for (const index of [at.password, at.passwordHash]) if (index !== undefined) chosen.delete(index);
   return [...chosen].sort((a, b) => a - b).map((index) => ({ name: names[index] as string, at: index }));
 }
 
@@ -157,13 +185,14 @@ function keptAt(names: string[], at: Columns['at'], text: string): number {
   // An object cannot hold this name as any other.
   if (text === '__proto__') throw refuse('keep_column_missing', text);
   const index = find(names, text, text, 'keep_column_missing');
-  if (isSecret(names[index] as string) || index === at.password) throw refuse('keep_column_secret', text);
+  if (isSecret(names[index] as string) || index === at.password || index === at.passwordHash)
+    throw refuse('keep_column_secret', text);
   return index;
 }
 
 /** Does this name of a column speak of passwords themselves? */
 function isSecret(name: string): boolean {
   const column = columnName(name);
-  if (column !== undefined) return column === 'password';
+  if (column !== undefined) return secretColumns.has(column);
   return /pass(?!port)|pwd|secret|hash|salt|token/i.test(name);
 }

@@ -14,14 +14,14 @@ export const readCsv: Reader = async function* (source, { options, place, detect
   const record = beginning.subarray(head.start, head.end);
   const { delimiter, names, spaces } = findDelimiter(record, head, { ...options, header });
   const columns = header
-    ? resolveColumns(names, { map: options.map, keep: options.keepColumns })
-    : positionColumns(names.length, options.map);
+    ? resolveColumns(names, { map: options.map, keep: options.keepColumns, by: options.by })
+    : positionColumns(names.length, options.map, options.by);
   const nameAt = (index: number) => (header ? (names[index] as string) : `#${index + 1}`);
   const { lineEnd, comments } = head;
   detected({
     ...{ delimiter, lineEnd, comments, header: header ? names : [] },
     columns: Object.fromEntries(Object.entries(columns.at).map(([name, index]) => [name, nameAt(index)])),
-    kept: [...columns.kept.map(({ at }) => at), columns.at.password as number].sort((a, b) => a - b).map(nameAt),
+    kept: [...columns.kept.map(({ at }) => at), ...secretsAt(columns)].sort((a, b) => a - b).map(nameAt),
   });
 
   const skipped = header ? head.end : head.start;
@@ -30,7 +30,7 @@ export const readCsv: Reader = async function* (source, { options, place, detect
       delimiter: delimiter.charCodeAt(0),
       loneCr: lineEnd === 'cr',
       skipSpaces: options.skipSpaces ?? (header && spaces),
-      passwordAt: columns.at.password as number,
+      passwordAt: columns.at.password ?? (columns.at.passwordHash as number),
       comments: options.comments === true,
     },
     {
@@ -52,6 +52,10 @@ export const readCsv: Reader = async function* (source, { options, place, detect
   }
 };
 
+function secretsAt({ at }: Columns): number[] {
+  return [at.password, at.passwordHash].filter((index) => index !== undefined);
+}
+
 /** Cuts → records: fields become text here, if they are ours. */
 function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions, undecodable: ImportReason) {
   const ours = columnNames.flatMap((name) => (at[name] === undefined ? [] : [{ name, index: at[name] }]));
@@ -60,7 +64,8 @@ function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions,
     index,
     ours: ours.find((each) => each.index === index)?.name,
   }));
-  const passwordAt = at.password as number;
+  const passwordAt = at.password ?? (at.passwordHash as number);
+  const passwordField = at.password === undefined ? 'passwordHash' : 'password';
   const refuseBackslash = options.allowSuspicious !== true;
 
   return function* read(cuts: Iterable<Cut>): Generator<SourceRecord> {
@@ -77,7 +82,7 @@ function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions,
       else if (cut.fields !== count) yield { line, byte, reason: 'row_columns' };
       else if (count > 1 && cut.end - cut.start < count * 3 && isEmpty(cut)) yield { line, byte, reason: 'row_empty' };
       else if (refuseBackslash && ((cut.bounds[passwordAt * 3 + 2] as number) & backslashed) !== 0) {
-        yield { line, byte, reason: 'csv_backslash', field: 'password' };
+        yield { line, byte, reason: 'csv_backslash', field: passwordField };
       } else yield toRecord(cut, ascii);
     }
   };
@@ -91,6 +96,9 @@ function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions,
       noChangeRequired: undefined,
       changeRequired: undefined,
       setAt: undefined,
+      passwordHash: undefined,
+      email: undefined,
+      userName: undefined,
     };
     for (const { name, index } of ours) {
       const text = textOf(cut, index, ascii);
@@ -105,13 +113,13 @@ function csvReader(count: number, { at, kept }: Columns, options: ReaderOptions,
   }
 }
 
-function isEmpty({ bounds, fields }: Cut): boolean {
+export function isEmpty({ bounds, fields }: Cut): boolean {
   for (let i = 0; i < fields; i++) if (bounds[i * 3] !== bounds[i * 3 + 1]) return false;
   return true;
 }
 
 /** A field as text; undefined when it is not UTF-8 (never U+FFFD in its place). */
-function textOf({ buffer, start, bounds }: Cut, index: number, ascii: boolean): string | undefined {
+export function textOf({ buffer, start, bounds }: Cut, index: number, ascii: boolean): string | undefined {
   const from = start + (bounds[index * 3] as number);
   const to = start + (bounds[index * 3 + 1] as number);
   let text: string;

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { PassferryError } from '../../errors.ts';
 import { makeIdempotencyKey } from '../../ids.ts';
 import type { PageRow } from '../../page.ts';
@@ -15,6 +14,8 @@ export interface ImportAsker {
   org: string;
   idempotencyKey?: string;
   mayImport(org: string): boolean;
+  /** Rows with hashes need a permission of their own. Default: nowhere. */
+  mayImportHash?(org: string): boolean;
   isAdmin(org: string): boolean;
 }
 
@@ -32,6 +33,10 @@ export type ImportChoices = Pick<
   | 'concurrency'
 > & {
   duplicates?: 'last' | 'refuse';
+  /** Hashes too are of passwords to be changed at the next login. Default: only passwords in clear. */
+  hashesChange?: true;
+  /** The asker says that a password of the source matched its hash before anything was sent. */
+  known?: 'matched';
   /** When the passwords were known to be these, for rows that do not say. */
   asOf?: number | 'now';
 };
@@ -54,7 +59,7 @@ export const importExpiryMs = 72 * 3_600_000;
 export async function importRows(
   producer: Producer,
   asker: ImportAsker,
-  file: Readable,
+  file: AsyncIterable<Buffer>,
   how: { choices: ImportChoices; parse: ParseOptions; expiresInMs?: number },
 ): Promise<ImportResult> {
   const { choices } = how;
@@ -69,6 +74,7 @@ export async function importRows(
 
   const parse: ParseOptions = {
     ...how.parse,
+    ...(how.parse.users && { users: mac.over(how.parse.users) }),
     onDetected: async (found) => {
       checkAge(found, choices);
       detected = found;
@@ -76,7 +82,7 @@ export async function importRows(
       await how.parse.onDetected?.(found);
     },
   };
-  const users = { repeated: 0 };
+  const users = { repeated: 0, hashes: 0 };
   // Opened at the first row: a file that cannot be read leaves no run behind.
   const opened = () =>
     producer.openRun({
@@ -88,16 +94,18 @@ export async function importRows(
     for await (const batch of parseBatches(mac.over(file), parse)) {
       if (!take) throw new PassferryError('internal');
       writer ??= await opened();
+      // Of an export in which a user stands twice nobody can say which of them is right.
+      const refuses = (choices.duplicates ?? (detected?.source === 'own' ? 'last' : 'refuse')) === 'refuse';
       for (const parsed of batch) {
         let { row, password } = take(parsed);
-        const named = row.refused === undefined && row.user !== undefined;
-        const again = named && seen.again(row.org ?? org, row.user as string);
+        const again = row.refused === undefined && seen.again(row.org ?? org, nameIn(row));
         if (again) users.repeated++;
-        if (again && choices.duplicates === 'refuse') {
+        if (again && refuses) {
           password?.wipe();
           password = undefined;
           row = repeated(row);
         }
+        if (row.hash && row.refused === undefined) users.hashes++;
         const full = writer.add(row, password);
         if (full) await full;
       }
@@ -112,11 +120,17 @@ export async function importRows(
   }
   await producer.runs.closeInput(id, writer.pages(), {
     content: `sha256:${writer.content()}`,
-    ...{ mac: mac.text(), bytes: mac.bytes(), repeated: users.repeated },
+    ...{ mac: mac.text(), bytes: mac.bytes(), ...users },
   });
   const view = await producer.runs.view(id);
   if (!view) throw new PassferryError('accept_unknown', { scope: 'backend' });
   return { view, idempotencyKey, warnings: detected?.warnings ?? {} };
+}
+
+/** An address is no id, even where it looks like one. */
+function nameIn({ user, find }: PageRow): string {
+  if (user !== undefined || !find) return user ?? '';
+  return 'email' in find ? `\0email ${find.email}` : `\0name ${find.userName}`;
 }
 
 /** Without it a file of last year would overwrite what people chose since. */
@@ -131,9 +145,10 @@ function optionsOf(
   { asOf, ...choices }: ImportChoices,
   { header, comments }: ParseOptions,
 ): RunOptions {
-  const { format, encoding, delimiter, columns, kept } = found;
+  const { format, encoding, delimiter, columns, kept, source, by } = found;
   return {
     ...{ format, encoding },
+    ...(source !== 'own' && { source, ...(by && { by }) }),
     ...(delimiter !== undefined && { delimiter }),
     ...(header === false && { header }),
     ...(comments && { comments }),

@@ -19,9 +19,10 @@ const modes = { before: 0, between: 1, element: 2, lost: 3, after: 4 } as const;
  * A JSON array → its elements while they arrive, as bytes for JSON.parse. A line end inside a string cannot be: such an element
  * is refused, and reading goes on where a line begins with an object as far from the margin. An element over the limit is
  * skipped by its brackets.
+ * `after` is told of each byte behind the list that is no blank; without it there must be none.
  * @throws json_array_cut, json_array_trailing
  */
-export function cutJsonArray(place: Place): Cutter<Frame> {
+export function cutJsonArray(place: Place, after?: (byte: number) => void): Cutter<Frame> {
   const remainder = createRemainder();
   let { line, byte } = place;
   const { width } = place;
@@ -97,8 +98,10 @@ export function cutJsonArray(place: Place): Cutter<Frame> {
           }
         } else if (!space) {
           const opens = mode === modes.between || (mode === modes.lost && margin && value === OPEN_OBJECT);
-          if (mode === modes.after) throw fileError('json_array_trailing');
-          if (mode === modes.before) mode = modes.between;
+          if (mode === modes.after) {
+            if (!after) throw fileError('json_array_trailing');
+            after(value);
+          } else if (mode === modes.before) mode = modes.between;
           else if (mode === modes.lost && margin && value === CLOSE && column < Math.max(1, elementColumn)) {
             mode = modes.after;
           } else if (opens && value === CLOSE) mode = modes.after;

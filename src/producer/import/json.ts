@@ -1,5 +1,14 @@
 import { isUtf8 } from 'node:buffer';
-import { type ColumnName, checkMap, columnLimit, columnName, columnNames, resolveColumns } from './columns.ts';
+import {
+  type ColumnName,
+  checkMap,
+  columnLimit,
+  columnName,
+  columnNames,
+  nameColumns,
+  resolveColumns,
+  secretColumns,
+} from './columns.ts';
 import type { Cutter } from './csv-cut.ts';
 import { cutJsonArray } from './json-cut.ts';
 import { cutLines, type Frame } from './lines.ts';
@@ -26,12 +35,13 @@ async function* readJson(source: Parameters<Reader>[0], input: ReaderInput, cutt
   }
 }
 
-const isBlank = (bytes: Buffer) => bytes.every((byte) => byte === 32 || (byte >= 9 && byte <= 13));
+export const isBlank = (bytes: Buffer) => bytes.every((byte) => byte === 32 || (byte >= 9 && byte <= 13));
 
 type Parsed = Record<string, unknown> | ImportReason;
 
 function jsonReader({ options, detected, place }: ReaderInput) {
   const nameOf = keyNames(options);
+  const keeps = (key: string) => hasKey((options.keepColumns as string[] | undefined) ?? [], key);
   const undecodable: ImportReason = place.width ? 'row_not_encoded' : 'row_not_utf8';
   let first = true;
   let named = new Map<ColumnName, string>();
@@ -59,7 +69,8 @@ function jsonReader({ options, detected, place }: ReaderInput) {
       const { column, kept } = nameOf(key);
       if (column && Object.hasOwn(values, column)) return { line, byte, reason: 'field_repeated', field: column };
       if (column) values[column] = value;
-      if (kept && column !== 'password' && value !== null) {
+      const isOther = nameColumns.includes(column as (typeof nameColumns)[number]) && !named.has(column as ColumnName);
+      if (kept && !secretColumns.has(column) && !(isOther && !keeps(key)) && value !== null) {
         columns[(column && named.get(column)) ?? key] =
           typeof value === 'object' ? JSON.stringify(value) : String(value);
       }
@@ -68,7 +79,7 @@ function jsonReader({ options, detected, place }: ReaderInput) {
   }
 }
 
-function parseObject(bytes: Buffer, undecodable: ImportReason): Parsed {
+export function parseObject(bytes: Buffer, undecodable: ImportReason): Parsed {
   if (!isUtf8(bytes)) return undecodable;
   let parsed: unknown;
   try {
@@ -120,25 +131,33 @@ const isList = (value: unknown) => Array.isArray(value) && value.length > 0 && t
  * What the keys of the first row say of the file. Others may come later: only those of a mapping of userId and password must be
  * there, and rows hand on all of ours, each under one name.
  */
-function describe(keys: string[], { map = {}, keepColumns = [] }: ReaderOptions) {
+function describe(keys: string[], { map = {}, keepColumns = [], by }: ReaderOptions) {
   const names = [...keys];
-  const required = ['userId', 'password'];
+  const required = ['userId', 'password', 'passwordHash', 'email', 'userName'];
+  const has = (...names: ColumnName[]) =>
+    names.some((name) => map[name] !== undefined || keys.some((key) => columnName(key) === name));
+  // One of these is enough, and which is seen in the first row.
+  const absent = new Set<ColumnName>(['passwordHash', 'email', 'userName']);
+  if (has('passwordHash')) absent.add('password');
+  if (has('email', 'userName')) absent.add('userId');
   for (const name of columnNames) {
     const mapped = map[name];
     const there = mapped === undefined ? keys.some((key) => columnName(key) === name) : hasKey(keys, mapped);
     const mustBe = mapped !== undefined && required.includes(name) && keys.length > 0;
     // Never both of the two that exclude each other.
     const excluded = name === 'changeRequired' || name === 'noChangeRequired';
-    if (!there && !mustBe && (!excluded || mapped !== undefined)) names.push(mapped ?? name);
+    const isWanted = !excluded && !absent.has(name);
+    if (!there && !mustBe && (isWanted || mapped !== undefined)) names.push(mapped ?? name);
   }
   for (const name of keepColumns) if (!hasKey(names, name)) names.push(name);
-  const { at, kept } = resolveColumns(names, { map, keep: keepColumns });
+  const { at, kept } = resolveColumns(names, { map, keep: keepColumns, by });
   const nameOf = ([name, index]: [string, number]): [string, string] => [name, names[index] as string];
   const all = Object.entries(at).map(nameOf) as [ColumnName, string][];
   return {
     header: keys,
     columns: Object.fromEntries(all.filter(([, name]) => keys.includes(name))),
-    kept: [...kept.map((column) => column.at), at.password as number]
+    kept: [...kept.map((column) => column.at), at.password, at.passwordHash]
+      .filter((index) => index !== undefined)
       .sort((a, b) => a - b)
       .map((i) => names[i] as string),
     named: new Map(all),

@@ -4,13 +4,19 @@ import type { Encoding } from './encoding.ts';
 import type { Peekable } from './peekable.ts';
 import type { RowReason } from './reasons.ts';
 import type { RowValues } from './row.ts';
+import type { Container, Identity } from './sources/source.ts';
 import type { WarningKind } from './suspicious.ts';
 
 export type ImportFormat = 'csv' | 'ndjson' | 'json';
 
 /** What a file was found to be; told before its first row. Holds no row of it. */
 export interface Detected {
-  format: ImportFormat;
+  /** Of another product also `sql` and `ldif`. */
+  format: Container;
+  /** Whose file it is: the name of a source, or `own`: one of our own formats. */
+  source: string;
+  /** What names its users; of our own formats absent. */
+  by?: Identity;
   compression: 'none' | 'gzip';
   encoding: Encoding;
   /** Of CSV only. */
@@ -37,9 +43,13 @@ export interface SourceRecord {
   columns?: Record<string, string> | undefined;
   reason?: RowReason;
   field?: ColumnName;
+  /** Of one that cannot be taken: a valid id. */
+  userId?: string;
 }
 
 export interface ReaderOptions {
+  /** What names the users; default: what the file has. */
+  by?: Identity;
   /** Where our columns stand; default: by their names and aliases. */
   map?: ColumnMap;
   /** Further columns to hand on, by header. Those of passwords and hashes are refused. */

@@ -46,20 +46,36 @@ function facts(row: RowView): Record<(typeof added)[number], string> {
   };
 }
 
-/** What the row says in a column of the file; `password` only where the reader has the file itself. */
-function cell(name: string, row: RowView, { map = {} }: RejectsOptions, password: string): string {
-  if (name === (map.password ?? 'password')) return password;
+/** The columns that are blank unless the reader has the file itself. */
+function secretNames({ map = {} }: RejectsOptions) {
+  // A column of this name may hold anything, where another one has the hashes.
+  const password = map.password ?? (map.passwordHash === undefined ? 'password' : undefined);
+  return { password, hash: map.passwordHash, has: (name: string) => name === password || name === map.passwordHash };
+}
+
+interface Secrets {
+  password: string;
+  hash: string;
+}
+
+/** What the row says in a column of the file; secrets only where the reader has the file itself. */
+function cell(name: string, row: RowView, options: RejectsOptions, secrets: Secrets): string {
+  const { map = {} } = options;
+  const columns = secretNames(options);
+  if (name === columns.password) return secrets.password;
+  if (name === columns.hash) return secrets.hash;
   if (row.columns) return row.columns[name] ?? '';
   // Without a mapping the names are ours.
   if (name === (map.userId ?? 'userId')) return row.userId ?? '';
   return '';
 }
 
-/** Of a run → the pieces of its rejects file. `password` is neither changed nor kept. */
+/** Of a run → the pieces of its rejects file. `password` and `hash` are neither changed nor kept. */
 export function rejectsFile(options: RejectsOptions) {
   const names = namesOf(options);
   const { delimiter = ',', format, map = {} } = options;
   const line = (cells: string[]) => stringify([cells], { delimiter, record_delimiter: '\n' });
+  const secret = secretNames(options);
   let rows = 0;
 
   if (format === 'csv') {
@@ -67,23 +83,23 @@ export function rejectsFile(options: RejectsOptions) {
       type: 'text/csv',
       extension: 'csv',
       head: line([...(names[0]?.startsWith('#') ? plainNames(names, map) : names), ...added]),
-      row: (row: RowView, password = '') =>
+      row: (row: RowView, password = '', hash = '') =>
         line([
           ...names.map((name) => {
-            const text = cell(name, row, options, password);
-            return name === (map.password ?? 'password') ? text : neutralized(text);
+            const text = cell(name, row, options, { password, hash });
+            return secret.has(name) ? text : neutralized(text);
           }),
           ...Object.values(facts(row)),
         ]),
       tail: '',
     };
   }
-  const object = (row: RowView, password: string) =>
+  const object = (row: RowView, secrets: Secrets) =>
     JSON.stringify({
       ...Object.fromEntries(
         names.flatMap((name) => {
-          const text = cell(name, row, options, password);
-          return text === '' && name !== (map.password ?? 'password') ? [] : [[name, text]];
+          const text = cell(name, row, options, secrets);
+          return text === '' && !secret.has(name) ? [] : [[name, text]];
         }),
       ),
       ...facts(row),
@@ -93,8 +109,10 @@ export function rejectsFile(options: RejectsOptions) {
     type: isList ? 'application/json' : 'application/x-ndjson',
     extension: isList ? 'json' : 'ndjson',
     head: isList ? '[' : '',
-    row: (row: RowView, password = '') =>
-      isList ? `${rows++ === 0 ? '\n' : ',\n'}${object(row, password)}` : `${object(row, password)}\n`,
+    row: (row: RowView, password = '', hash = '') =>
+      isList
+        ? `${rows++ === 0 ? '\n' : ',\n'}${object(row, { password, hash })}`
+        : `${object(row, { password, hash })}\n`,
     tail: isList ? '\n]\n' : '',
   };
 }

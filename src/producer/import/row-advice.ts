@@ -1,3 +1,4 @@
+import { migrationAdvice } from '../migration/reasons.ts';
 import { importAdvice } from './advice.ts';
 
 /** What to do about a row whose password is not in force, once it was sent on its way. */
@@ -11,6 +12,10 @@ const ended: Readonly<Record<string, string>> = {
   wrong_organization: 'Correct the organization of the row: the user belongs to another one.',
   ability_missing: 'Ask who runs the backend.',
   refused: 'Look into the log of the backend.',
+  hash_refused:
+    'Look at the verifiers and limits in the configuration of the backend, or send links (passferry reset).',
+  hash_not_taken:
+    'Switch the verifier on in the backend and name it in PASSFERRY_V2_HASHES, or send links (passferry reset).',
   hash_encoding_unknown: 'Name the encoding of the v1 store, then import the row again.',
   sealed_unreadable: 'Import the row again.',
   sealed_key_destroyed: 'Import the row again.',
@@ -39,5 +44,6 @@ const ended: Readonly<Record<string, string>> = {
 /** A reason or result → what a person does about it, in one sentence; undefined: nothing is to be done. */
 export function rowAdvice(reason: string): string | undefined {
   if (Object.hasOwn(ended, reason)) return ended[reason];
+  if (Object.hasOwn(migrationAdvice, reason)) return migrationAdvice[reason];
   return Object.hasOwn(importAdvice, reason) ? (importAdvice as Record<string, string>)[reason] : undefined;
 }

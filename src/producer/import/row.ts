@@ -1,10 +1,13 @@
 import type { Reason } from '../../errors.ts';
+import type { HashFacts } from '../../job.ts';
 import { Secret } from '../../secret.ts';
 import { checkOrgId, checkPassword, checkUserId } from '../validate.ts';
 import type { ColumnName } from './columns.ts';
 import type { RowReason } from './reasons.ts';
+import { readHash } from './row-hash.ts';
 import { parseSetAt } from './set-at.ts';
 import { idWarnings, passwordWarnings, suspicion, type WarningKind } from './suspicious.ts';
+import { checkName } from './user-name.ts';
 
 /** Where a row stands. `row` counts data rows from 1, `line` physical lines from 1, `byte` bytes of the unpacked file from 0. */
 export interface RowPlace {
@@ -15,9 +18,14 @@ export interface RowPlace {
 
 /** A row that can become a job. */
 export interface ParsedRow extends RowPlace {
-  userId: string;
+  /** Exactly one of these: by the others the user is looked up. E-mail addresses in lower case. */
+  userId?: string;
+  email?: string;
+  userName?: string;
   org?: string;
+  /** Or the hash of one, as the target takes it. */
   password: Secret;
+  hash?: HashFacts;
   noChangeRequired?: boolean;
   /** The same as `!noChangeRequired`, whichever of the two the file says. */
   changeRequired?: boolean;
@@ -48,6 +56,8 @@ export interface RowOptions {
   noChangeRequired?: boolean | undefined;
   /** Takes passwords that look like hashes or marks for a missing one. Default false. */
   allowSuspicious?: boolean | undefined;
+  /** Hashes are of more than the password. Default false. */
+  peppered?: boolean | undefined;
   /** Told of what is odd but taken. */
   warn?: ((kind: WarningKind) => void) | undefined;
 }
@@ -64,14 +74,13 @@ export function toRow(
   place: RowPlace,
   values: RowValues,
   columns: Record<string, string> | undefined,
-  { noChangeRequired, allowSuspicious = false, warn = ignore }: RowOptions = {},
+  { noChangeRequired, allowSuspicious = false, peppered = false, warn = ignore }: RowOptions = {},
 ): ParsedRow | RejectedRow {
   const { row, line, byte } = place;
-  const userReason = checkId(values.userId ?? '', checkUserId, 'user_id_not_text', 'user_id_e_notation');
-  if (userReason) return { row, line, byte, reason: userReason, field: 'userId', ...(columns && { columns }) };
-  const userId = values.userId as string;
+  const named = nameOf(values);
+  if ('reason' in named) return { row, line, byte, ...named, ...(columns && { columns }) };
   const reject = (field: ColumnName, reason: RowReason): RejectedRow => ({
-    ...{ row, line, byte, userId, reason, field },
+    ...{ row, line, byte, ...(named.userId !== undefined && { userId: named.userId }), reason, field },
     ...(columns && { columns }),
   });
 
@@ -90,24 +99,61 @@ export function toRow(
   const setAt = (values.setAt ?? undefined) === undefined ? null : parseSetAt(values.setAt);
   if (typeof setAt === 'string') return reject('setAt', setAt);
 
-  const password = values.password ?? '';
-  if (typeof password !== 'string') return reject('password', 'field_type');
-  const odd = allowSuspicious ? undefined : suspicion(password);
-  const passwordReason = odd ?? (short.test(password) ? undefined : checkPassword(password));
-  if (passwordReason) return reject('password', passwordReason);
+  const given = secretOf(values, { allowSuspicious, peppered, warn });
+  if ('reason' in given) return reject(given.field, given.reason);
 
-  idWarnings(userId, warn);
-  passwordWarnings(password, warn);
-  const parsed: ParsedRow = { row, line, byte, userId, password: Secret.fromString(password) };
+  if (named.userId !== undefined) idWarnings(named.userId, warn);
+  const parsed: ParsedRow = { row, line, byte, ...named, ...given };
   if (org !== '') parsed.org = org as string;
-  const given = change === undefined ? (noChange ?? noChangeRequired) : !change;
-  if (given !== undefined) {
-    parsed.noChangeRequired = given;
-    parsed.changeRequired = !given;
+  const keep = change === undefined ? (noChange ?? noChangeRequired) : !change;
+  if (keep !== undefined) {
+    parsed.noChangeRequired = keep;
+    parsed.changeRequired = !keep;
   }
   if (setAt !== null) parsed.setAt = setAt;
   if (columns) parsed.columns = columns;
   return parsed;
+}
+
+type Named = Pick<ParsedRow, 'userId' | 'email' | 'userName'>;
+
+/** By id where the row has that column, else by one of the other two. */
+function nameOf(values: RowValues): Named | { reason: RowReason; field: ColumnName } {
+  const { userId, email, userName } = values;
+  const isThere = (value: unknown) => value !== undefined && value !== null;
+  if (isThere(userId) || !(isThere(email) || isThere(userName))) {
+    const reason = checkId(userId ?? '', checkUserId, 'user_id_not_text', 'user_id_e_notation');
+    return reason ? { reason, field: 'userId' } : { userId: userId as string };
+  }
+  const by = isThere(email) ? 'email' : 'username';
+  const field = by === 'email' ? 'email' : 'userName';
+  const name = values[field];
+  const reason = checkName(by, name);
+  if (reason) return { reason, field };
+  return by === 'email' ? { email: (name as string).toLowerCase() } : { userName: name as string };
+}
+
+type SecretOf = Pick<ParsedRow, 'password' | 'hash'>;
+
+/** A password or a hash, never both. */
+function secretOf(
+  { password, passwordHash }: RowValues,
+  { allowSuspicious, peppered, warn }: { allowSuspicious: boolean; peppered: boolean; warn(kind: WarningKind): void },
+): SecretOf | { reason: RowReason; field: ColumnName } {
+  const text = password ?? '';
+  const hash = passwordHash ?? '';
+  if (passwordHash !== undefined && text === '') {
+    if (hash === '' && password !== undefined) return { reason: 'password_missing', field: 'password' };
+    const read = readHash(hash, warn, peppered);
+    return 'reason' in read ? { ...read, field: 'passwordHash' } : read;
+  }
+  if (hash !== '') return { reason: 'password_and_hash', field: 'passwordHash' };
+  if (typeof text !== 'string') return { reason: 'field_type', field: 'password' };
+  const odd = allowSuspicious ? undefined : suspicion(text);
+  const reason = odd ?? (short.test(text) ? undefined : checkPassword(text));
+  if (reason) return { reason, field: 'password' };
+  passwordWarnings(text, warn);
+  return { password: Secret.fromString(text) };
 }
 
 /** Neither too long nor in need of a look at its encoding: spares most rows the slower checks. */

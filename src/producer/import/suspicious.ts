@@ -8,6 +8,8 @@ export const warningKinds = [
   'password_mojibake',
   'id_trailing_zeros',
   'id_space_around',
+  'hash_unmarked',
+  'hash_weak',
 ] as const;
 export type WarningKind = (typeof warningKinds)[number];
 

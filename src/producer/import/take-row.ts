@@ -7,7 +7,8 @@ import { isRejectsFile, restored } from './rejects-file.ts';
 
 /** In which columns are checked. */
 const checkOrder: readonly ColumnName[] = [
-  ...(['userId', 'orgId', 'noChangeRequired', 'changeRequired', 'setAt', 'password'] as const),
+  ...(['userId', 'email', 'userName', 'orgId', 'noChangeRequired', 'changeRequired', 'setAt'] as const),
+  ...(['password', 'passwordHash'] as const),
 ];
 
 /** Rows of one file as they were read → as they are stored: whose organization is granted, and how old they are. */
@@ -28,7 +29,7 @@ export function createRowTaker(detected: Detected, asker: ImportAsker, choices: 
 
   /** Of a refused row only what was found good: a value in the wrong column may be a piece of a password (P4). */
   function checkedOnly(columns: Record<string, string> | undefined, bad: string | undefined) {
-    if (!columns || bad === 'password') return columns;
+    if (!columns || bad === 'password' || bad === 'passwordHash') return columns;
     const checked = checkOrder.slice(0, Math.max(0, checkOrder.indexOf(bad as ColumnName)));
     const names = new Set(checked.map((name) => detected.columns[name]));
     return Object.fromEntries(Object.entries(columns).filter(([name]) => names.has(name)));
@@ -49,18 +50,26 @@ export function createRowTaker(detected: Detected, asker: ImportAsker, choices: 
   // Once a row of millions: one object, nothing that is only passed on.
   function taken(row: ParsedRow): { row: PageRow; password?: Secret } {
     const org = row.org === undefined ? asker.org : raw(row.org);
-    const stored: PageRow = { line: row.line, byte: row.byte, user: raw(row.userId) };
+    const stored: PageRow = { line: row.line, byte: row.byte };
+    if (row.userId !== undefined) stored.user = raw(row.userId);
+    else stored.find = row.email === undefined ? { userName: raw(row.userName as string) } : { email: row.email };
     const asOf = row.setAt ?? (choices.asOf === 'now' ? undefined : choices.asOf);
     if (!asker.mayImport(org)) {
       // Not the organization: in a row whose columns shifted it may be a piece of a password (P4).
       stored.refused = 'org_not_granted';
       stored.field = 'orgId';
+    } else if (row.hash && !asker.mayImportHash?.(org)) {
+      stored.refused = 'hash_not_granted';
+      stored.field = 'passwordHash';
     } else if (asOf === undefined && choices.asOf === undefined && !choices.overwriteNewer) {
       stored.refused = 'set_at_missing';
       stored.field = 'setAt';
     } else {
       if (org !== asker.org) stored.org = org;
-      if (row.changeRequired ?? choices.changeRequired) stored.changeRequired = true;
+      // A hash is of a password that the user knows already.
+      const change = row.hash ? choices.hashesChange === true : choices.changeRequired;
+      if (row.changeRequired ?? change) stored.changeRequired = true;
+      if (row.hash) stored.hash = row.hash;
       if (asker.isAdmin(org)) stored.admin = true;
       if (asOf !== undefined) stored.asOf = asOf;
     }

@@ -36,6 +36,7 @@ export const zitadelMapping: Mapping = {
   permissions: {
     passferry_set: ['set'],
     passferry_import: ['import'],
+    passferry_import_hash: ['import-hash'],
     passferry_migrate: ['migrate'],
     passferry_read: ['read'],
     passferry_admin: ['admin'],

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { encodings } from '../import/encoding.ts';
-import { importReasons } from '../import/reasons.ts';
+import { fileReasons } from '../import/reasons.ts';
+import { sourceNames } from '../import/sources/all.ts';
+import { identities } from '../import/sources/source.ts';
 import type { AnyReason } from './errors.ts';
 import { queryParameter } from './headers.ts';
 import { sample } from './schema.ts';
@@ -22,10 +24,23 @@ export const importOptions: object[] = [
     'now',
   ),
   flag('noChangeRequired', 'For rows that say nothing about it. Default `false`: they change it at the next login'),
-  flag('changeRequired', 'The same, said the other way; not both'),
+  flag('changeRequired', 'The same, said the other way; not both. `true` is meant for rows with hashes too, which else need no change'),
   flag('overwriteNewer', 'Also for users who chose another password since; needs `admin`'),
   many('map', z.string(), 'Our column and the one of the file, such as `userId:Employee No`', 'userId:Employee No'),
   many('keep', z.string(), 'A further column that the rejects have; never one of passwords', 'email'),
+  option(
+    'from',
+    z.enum(['auto', 'own', ...sourceNames]),
+    'Whose file it is. Default `auto`: recognised by its content, and asked for (`source_unclear`) where that is not certain; `own`: never another product',
+    'auth0',
+  ),
+  option(
+    'by',
+    z.enum(identities),
+    'What names the users of another product in the target. Default: their id where its files have one; else what the view of the import says as `options.by`',
+    'email',
+  ),
+  flag('peppered', 'The source adds a secret to every password before it hashes it: its hashes are refused'),
   option('format', z.enum(['csv', 'ndjson', 'json']), 'Default: of the media type, else recognised', 'csv'),
   option('encoding', z.enum(encodings), 'Default: UTF-8, or what a byte order mark says', 'windows-1252'),
   option(
@@ -51,6 +66,12 @@ export const importOptions: object[] = [
     'The backend may mail users that their password was changed; else the import holds before such a row (`mails_not_allowed`)',
     'allow',
   ),
+  option(
+    'known',
+    z.enum(['matched']),
+    'The asker has compared a known password of the source with its hash, before sending; else the report says that logins are not proved',
+    'matched',
+  ),
   option('proofShare', z.number().min(0).max(1), 'Share of rows whose login is proved', 0.01),
   option('rate', z.number().min(0.01), 'Rows a second, at most', 20),
   option('concurrency', z.int().min(1), 'Rows at work at once, at most', 4),
@@ -74,7 +95,7 @@ export const importBody = {
   required: true,
   content: {
     'text/csv': file(
-      'A header with the columns `userId`, `password` and, if wanted, `orgId`, `noChangeRequired` (or `changeRequired`), `set_at`',
+      'A header with the columns `userId` (or `email`, `userName`), `password` or `passwordHash` (needs `import-hash`) and, if wanted, `orgId`, `noChangeRequired` (or `changeRequired`), `set_at`',
       `userId,password,set_at\n${sample.user},${sample.password},2026-11-01T08:00:00Z\n`,
     ),
     'application/x-ndjson': ndjson,
@@ -89,18 +110,24 @@ export const importBody = {
     'multipart/form-data': {
       schema: {
         type: 'object',
-        properties: { file: { type: 'string', format: 'binary' } },
-        required: ['file'],
-        description: 'One file, whatever the name of its part, and nothing else',
+        properties: {
+          hashParams: { type: 'string', format: 'binary', description: 'How the source hashes, up to 16 KiB; first' },
+          file: { type: 'string', format: 'binary', description: 'One file, whatever the name of its part' },
+          users: {
+            type: 'string',
+            format: 'binary',
+            description: 'In place of `file`: the users of an export in two files',
+          },
+          passwords: { type: 'string', format: 'binary', description: '… and their passwords, behind them' },
+        },
+        description: 'One file; or `users` and then `passwords`, which are joined by their ids. Nothing else',
       },
     },
   },
 };
 
 /** Of a whole file: those of rows stand in the rejects. */
-const ofFiles = (Object.keys(importReasons) as (keyof typeof importReasons)[]).filter((each) =>
-  /^(file|gzip|encoding|json|header|delimiter|map|keep)_/.test(each),
-);
+const ofFiles = Object.keys(fileReasons) as (keyof typeof fileReasons)[];
 
 export const importErrors: AnyReason[] = [
   ...ofFiles,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { RetriedRun } from '../../ledger/run-retry.ts';
-import { type HoldReason, holdReasons, type RunForecast, type RunView, runLimits, runStates } from '../../run.ts';
+import { type HoldReason, holdReasons, type RunForecast, type MigrationView, type RunView, runLimits, runStates } from '../../run.ts';
 import { warningKinds } from '../import/suspicious.ts';
 import type { RowView } from '../runs.ts';
 import { code, reason } from './errors.ts';
@@ -40,6 +40,23 @@ export const run = name(
         })
         .exactOptional(),
       received: count.meta({ description: 'Rows read, those that were rejected too' }),
+      hashes: z
+        .strictObject({
+          rows: count.meta({ description: 'Rows with a hash instead of a password' }),
+          policyChecked: z.literal(false).meta({ description: 'Of a hash nobody can tell what the policy says' }),
+          proved: z.enum(['known_password', 'not_proved']).meta({
+            description: '`known_password`: the asker says that one known password matched its hash in the file',
+          }),
+          probes: z
+            .record(z.string(), z.enum(['works', 'fails', 'not_tried']))
+            .meta({
+              description: 'Backend, kind and cost of a hash → what a login came to of a user made for the try',
+              examples: [{ 'v2 pbkdf2-sha256 rounds=29000': 'works' }],
+            })
+            .exactOptional(),
+        })
+        .meta({ description: 'Known when the file has been read; absent: there are none' })
+        .exactOptional(),
       repeated: count.meta({ description: 'Rows that name a user again; the last of each wins' }).exactOptional(),
       rejected: count.meta({ description: 'Refused when they were read' }),
       accepted: count,
@@ -72,7 +89,7 @@ export const run = name(
       acceptedAt: time,
       expiresAt: time,
       finishedAt: time.exactOptional(),
-    } satisfies Fields<RunView>)
+    } satisfies Fields<Omit<RunView, keyof MigrationView>>)
     .meta({ description: 'A file, and what became of its rows; counters are exact' }),
 );
 export const accepted = name(

@@ -31,13 +31,16 @@ const org = name(
   'OrgStatus',
   z.object({
     id: orgId,
-    stage: text.nullable(),
+    stage: text.nullable().meta({ description: 'Null: nobody tells' }),
+    percent: count.meta({ description: 'Of its users, those on the next stage already' }),
     backend: backend.nullable().meta({ description: 'Which one decides its outcomes; null: no worker tells' }),
     health,
     reason: reason.exactOptional(),
     open: count.meta({ description: 'Open jobs that were asked for one by one' }),
     failed: count,
     quarantined: count,
+    draining: count.meta({ description: 'Writes that still go by an older stage' }),
+    notInStep: count.meta({ description: 'Users whose other backend has not their newest password' }),
     expectedWaitMs: waits,
   } satisfies Fields<OrgStatus>),
 );
@@ -114,8 +117,8 @@ const status = name(
 
 const none = { waiting: 0, active: 0, delayed: 0, oldestMs: null };
 const orgExample = {
-  ...{ id: sample.org, stage: 'v1', backend: 'v1', health: 'ok' },
-  ...{ open: 0, failed: 0, quarantined: 0, expectedWaitMs: 0 },
+  ...{ id: sample.org, stage: 'v1', percent: 0, backend: 'v1', health: 'ok' },
+  ...{ open: 0, failed: 0, quarantined: 0, draining: 0, notInStep: 0, expectedWaitMs: 0 },
 };
 const held = { by: 'you', at: sample.acceptedAt, reason: 'upgrade' };
 const ends = { last1m: 40, last5m: 190 };

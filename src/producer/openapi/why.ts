@@ -53,6 +53,10 @@ const why = name(
     lease: busy.exactOptional().meta({ description: 'A start has the user now' }),
     attempt: busy.exactOptional().meta({ description: 'Something was sent and is not settled' }),
     repair: z.object({ backend, since: time }).exactOptional(),
+    divergence: z
+      .object({ backend, cause: text, since: time, tries: count, nextTry: time.exactOptional() })
+      .exactOptional()
+      .meta({ description: 'This backend has not the newest password; without `nextTry` it waits for somebody' }),
     open: z.array(userJob).max(10),
     openCount: count,
     failed: z.array(userJob).max(5),

@@ -5,6 +5,7 @@ import type { Secret } from '../../secret.ts';
 import type { ImportAsker } from '../import/import.ts';
 import { createSeenUsers } from '../import/seen-users.ts';
 import type { Producer } from '../producer.ts';
+import { checkName as checkUserName } from '../import/user-name.ts';
 import { checkOrgId, checkUserId } from '../validate.ts';
 import { type DetectedList, type ListRow, readList } from './list.ts';
 import { makePassword } from './password.ts';
@@ -82,7 +83,6 @@ const nameOf = ({ user, find }: PageRow) => user ?? (find && ('email' in find ? 
 
 // Excel: 1.04133E+17.
 const rounded = /^\s*[+-]?(?:\d+[.,]\d+E[+-]?\d+|\d+E\+\d+)\s*$/i;
-const emailPattern = /^[^\s@\p{Cc}]{1,200}@[^\s@\p{Cc}]{1,200}$/u;
 
 function toRow(listed: ListRow, asker: ImportAsker, { by, mode, changeRequired }: ResetChoices): PageRow {
   const { line, byte } = listed;
@@ -108,10 +108,9 @@ function toRow(listed: ListRow, asker: ImportAsker, { by, mode, changeRequired }
 }
 
 function checkName(by: ResetKind, name: string): string | undefined {
-  if (name === '') return by === 'id' ? 'user_id_missing' : 'user_name_missing';
-  if (by === 'id') return rounded.test(name) ? 'user_id_e_notation' : checkUserId(name);
-  if (by === 'email') return emailPattern.test(name) && name.isWellFormed() ? undefined : 'email_invalid';
-  return checkUserId(name) && 'user_name_invalid';
+  if (by !== 'id') return checkUserName(by, name);
+  if (name === '') return 'user_id_missing';
+  return rounded.test(name) ? 'user_id_e_notation' : checkUserId(name);
 }
 
 /** Nobody learns it, or only whoever can open the handout. */

@@ -3,6 +3,8 @@ import { encodings } from '../../import/encoding.ts';
 import { type ImportChoices, importExpiryMs } from '../../import/import.ts';
 import { type ColumnMap, type ImportFormat, type ParseOptions, rowReasonFacts } from '../../import/parse.ts';
 import { parseSetAt } from '../../import/set-at.ts';
+import { sourceNames } from '../../import/sources/all.ts';
+import { type Identity, identities } from '../../import/sources/source.ts';
 
 /** What a query asks of an import. */
 export interface AskedImport {
@@ -24,7 +26,7 @@ const longestMs = 30 * dayMs;
 const known = [
   ...['format', 'encoding', 'delimiter', 'header', 'comments', 'map', 'keep', 'allowSuspicious', 'changeRequired'],
   ...['noChangeRequired', 'overwriteNewer', 'asOf', 'duplicates', 'dryRun', 'maxFailures', 'proofShare', 'rate'],
-  ...['concurrency', 'notBefore', 'expiresIn', 'mails'],
+  ...['concurrency', 'notBefore', 'expiresIn', 'mails', 'known'],
 ];
 
 /**
@@ -54,6 +56,8 @@ export function parseImportQuery(query: Query, now = Date.now()): AskedImport {
       overwriteNewer: asked.flag('overwriteNewer') ?? false,
       ...defined({
         dryRun: dryRun || undefined,
+        hashesChange: asked.flag('changeRequired') || undefined,
+        known: asked.one('known', ['matched']) as 'matched' | undefined,
         maxFailures: asked.integer('maxFailures', 1, 1_000_000_000),
         mails: asked.one('mails', ['allow']) as 'allow' | undefined,
         proofShare: asked.number('proofShare', 0, 1),
@@ -70,7 +74,14 @@ export function parseImportQuery(query: Query, now = Date.now()): AskedImport {
 function parseOptions(asked: Asked): ParseOptions {
   const delimiter = asked.text('delimiter');
   if (delimiter !== undefined && !Object.hasOwn(delimiters, delimiter)) throw bad('delimiter');
+  const from = asked.one('from', ['auto', 'own', ...sourceNames]);
+  const own = ['map', 'header'].filter((name) => asked.all(name) !== undefined);
+  // Of another product it is known where everything stands.
+  if (from !== undefined && from !== 'auto' && from !== 'own' && own.length > 0) throw contradiction('from', ...own);
   return defined({
+    from,
+    by: asked.one('by', identities) as Identity | undefined,
+    peppered: asked.flag('peppered'),
     format: asked.one('format', formats) as ImportFormat | undefined,
     encoding: asked.one('encoding', encodings) as ParseOptions['encoding'],
     delimiter: delimiter === undefined ? undefined : delimiters[delimiter],

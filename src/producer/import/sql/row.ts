@@ -1,0 +1,78 @@
+import type { Backslash } from './head.ts';
+import { BACKSLASH, closing, isSpace, opening, SINGLE } from './lex.ts';
+import { doubledQuote, backslash as hasBackslash, hasString, isExpression } from './value.ts';
+
+const OPEN = 40;
+const CLOSE = 41;
+const COMMA = 44;
+
+/** Three numbers a field: start and end without blanks, from the start of the row, and what is known. */
+export interface RowBounds {
+  bounds: number[];
+  fields: number;
+}
+
+/**
+ * `(1, 'a', NULL)` → where its fields stand; the place after it, or -1: it does not end here.
+ * @throws sql_dialect
+ */
+export function scanRow(buffer: Buffer, start: number, known: Backslash, final: boolean, into: RowBounds): number {
+  const { bounds } = into;
+  let depth = 1;
+  let fieldStart = -1;
+  let fieldEnd = start;
+  let facts = 0;
+  into.fields = 0;
+  const endField = () => {
+    const at = into.fields++ * 3;
+    bounds[at] = (fieldStart < 0 ? fieldEnd : fieldStart) - start;
+    bounds[at + 1] = fieldEnd - start;
+    bounds[at + 2] = facts;
+    fieldStart = -1;
+    facts = 0;
+  };
+  for (let i = start + 1; i < buffer.length; ) {
+    const value = buffer[i] as number;
+    if (value === COMMA && depth === 1) {
+      if (fieldStart < 0) fieldEnd = i;
+      endField();
+    } else if (value === CLOSE && depth === 1) {
+      if (fieldStart < 0) fieldEnd = i;
+      endField();
+      return i + 1;
+    } else if (value === OPEN || value === CLOSE) {
+      depth += value === OPEN ? 1 : -1;
+      facts |= isExpression;
+      if (fieldStart < 0) fieldStart = i;
+      fieldEnd = i + 1;
+    } else if (!isSpace(value)) {
+      if (fieldStart < 0) fieldStart = i;
+      const inside = opening(buffer, i, known, final);
+      if (inside === 'more') return -1;
+      if (inside) {
+        const { at, closed } = closing(buffer, inside, inside.from, final);
+        if (!closed) return -1;
+        if (inside.kind !== 'quote' || inside.quote !== SINGLE || (facts & hasString) !== 0) facts |= isExpression;
+        facts |= hasString | factsOf(buffer, inside.from, at - 1, inside.escapes === true);
+        i = fieldEnd = at;
+        continue;
+      }
+      fieldEnd = i + 1;
+    }
+    i++;
+  }
+  return -1;
+}
+
+function factsOf(buffer: Buffer, from: number, to: number, escapes: boolean): number {
+  let facts = 0;
+  for (let i = from; i < to; i++) {
+    const value = buffer[i];
+    if (value === SINGLE) facts |= doubledQuote;
+    else if (escapes && value === BACKSLASH) {
+      facts |= hasBackslash;
+      i++;
+    }
+  }
+  return facts;
+}

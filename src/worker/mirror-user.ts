@@ -1,0 +1,249 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Backend, BackendUser, StoredPassword } from '../adapters/port.ts';
+import { PassferryError, toPassferryError } from '../errors.ts';
+import type { Hash } from '../hashes/kinds.ts';
+import { recognise } from '../hashes/recognise.ts';
+import { type MirrorPlace, type Mirrors, type MirrorTaken, mirrorMark } from '../ledger/mirror.ts';
+import { Secret } from '../secret.ts';
+import type { JobKey } from '../signature.ts';
+import { trace } from '../trace.ts';
+import { sameMs } from './peek.ts';
+
+export interface MirrorDeps {
+  mirrors: Mirrors;
+  jobKey: JobKey;
+  v1: Backend;
+  v2: Backend;
+  deadlineMs: number;
+  settleMs: number;
+  /** Asked before a hash is sent: a migration tries one of its kind and cost first. Throws what puts it off. */
+  before?: (hash: Pick<Hash, 'kind' | 'cost'>) => Promise<void>;
+}
+
+/** How bringing one user in step ended. */
+export type MirrorEnd =
+  /** v2 has v1's hash: sent just now, or it had it already. `seq`: up to which change of ours. */
+  | { kind: 'mirrored' | 'unchanged'; seq: string }
+  /** It cannot be, as both sides stand now. */
+  | { kind: 'refused'; reason: string; seq: string };
+
+type Go = Extract<MirrorTaken, { kind: 'go' }>;
+
+/** In the applied record of a hash that no change of ours had brought to v1. */
+export const mirrorJob = 'mirror';
+
+/** What a mirror would come to; nothing is written. */
+export type Judged =
+  | { kind: 'refused'; reason: string }
+  | { kind: 'unchanged' }
+  | { kind: 'send'; hash: Secret; changeRequired: boolean; before: number };
+
+/**
+ * Copies the hash and the change flag of one user from v1 to v2, under the user's lease: reads both, refuses where v2 has a later
+ * choice, sends, records. Throws what puts it off (scope `backend` or `organization`).
+ */
+export async function mirrorUser(
+  at: MirrorPlace,
+  taken: Go,
+  token: string,
+  deps: MirrorDeps,
+  signal: AbortSignal,
+): Promise<MirrorEnd> {
+  const { mirrors, jobKey, v2, deadlineMs } = deps;
+  try {
+    const stored = await readV1(at, deps, signal);
+    try {
+      const seq = seqOf(stored, taken);
+      const mark = mirrorMark(jobKey, at, stored.hash?.bytes() ?? Buffer.alloc(0), stored.user.changeRequired ?? false);
+      const jobId = taken.v1?.jobId ?? mirrorJob;
+      if (taken.attempt) {
+        const changedAt = await settle(at, taken, deps, signal);
+        await mirrors.unrecord(at, token, changedAt === undefined);
+        // Made, then: what v2 has now is ours, whichever hash it was; whether it is this one is not known, so it is sent again.
+        if (changedAt !== undefined) taken = { ...taken, v2: { seq: 0n, jobId, changedAt }, mirrored: undefined };
+      }
+      const judged = judge(stored, await readV2(at, v2, signal), taken, mark, v2);
+      if (judged.kind === 'refused') return { kind: 'refused', reason: judged.reason, seq };
+      if (judged.kind === 'unchanged') {
+        await mirrors.done(at, token, { seq, jobId, changedAt: taken.v2?.changedAt ?? 0, mark });
+        return { kind: 'unchanged', seq };
+      }
+      const { hash, changeRequired, before } = judged;
+      try {
+        await deps.before?.(recognise(hash.reveal()));
+        const asked = performance.now();
+        await mirrors.record(at, token, deadlineMs, before);
+        const left = deadlineMs - (performance.now() - asked);
+        if (left < deadlineMs / 4) throw new PassferryError('lease_lost', { scope: 'backend', effect: 'unknown' });
+        const within = AbortSignal.any([signal, AbortSignal.timeout(Math.floor(left))]);
+        const { details } = await requireAbility(v2, 'setHash')(
+          {
+            ...{ jobId, org: at.org, user: at.user, seq: BigInt(seq), acceptedAt: taken.now, hash, changeRequired },
+            overwriteNewer: false,
+          },
+          within,
+        );
+        trace('mirror:sent', { jobId, backend: 'v2' });
+        const changedAt = details ? Date.parse(details.changeDate) : await readBack(at, v2, before, signal);
+        await mirrors.done(at, token, { seq, jobId, changedAt, mark });
+        return { kind: 'mirrored', seq };
+      } catch (thrown) {
+        if (thrown instanceof PassferryError && thrown.effect === 'none') await mirrors.unrecord(at, token);
+        throw thrown;
+      } finally {
+        hash.wipe();
+      }
+    } finally {
+      stored.hash?.wipe();
+    }
+  } catch (thrown) {
+    const error = toPassferryError(thrown);
+    if (error.scope !== 'user') throw error;
+    return { kind: 'refused', reason: error.reason, seq: String(taken.v1?.seq ?? 0n) };
+  }
+}
+
+/** Both sides of one user as they were read. `hash`: kind and cost of the one in v1. */
+export interface JudgedUser {
+  judged: Judged['kind'];
+  reason?: string;
+  inV1?: BackendUser;
+  inV2?: BackendUser;
+  hash?: Pick<Hash, 'kind' | 'cost'>;
+}
+
+/** Reads both sides and says what a mirror would do; takes no lease and changes nothing. */
+export async function judgeMirror(
+  at: MirrorPlace,
+  known: Pick<Go, 'v1' | 'v2' | 'mirrored'>,
+  deps: Pick<MirrorDeps, 'jobKey' | 'v1' | 'v2'>,
+  signal: AbortSignal,
+): Promise<JudgedUser> {
+  try {
+    const stored = await readV1(at, deps, signal);
+    try {
+      const flag = stored.user.changeRequired ?? false;
+      const mark = mirrorMark(deps.jobKey, at, stored.hash?.bytes() ?? Buffer.alloc(0), flag);
+      const hash = stored.hash && recognise(stored.hash.reveal());
+      const found = { inV1: stored.user, ...(hash && { hash: { kind: hash.kind, cost: hash.cost } }) };
+      const inV2 = await readV2(at, deps.v2, signal).catch((thrown: unknown) => toPassferryError(thrown));
+      if (inV2 instanceof PassferryError) {
+        if (inV2.scope !== 'user') throw inV2;
+        return { judged: 'refused', reason: inV2.reason, ...found };
+      }
+      const judged = judge(stored, inV2, known, mark, deps.v2);
+      if (judged.kind === 'send') judged.hash.wipe();
+      return { judged: judged.kind, ...found, inV2, ...(judged.kind === 'refused' && { reason: judged.reason }) };
+    } finally {
+      stored.hash?.wipe();
+    }
+  } catch (thrown) {
+    const error = toPassferryError(thrown);
+    if (error.scope !== 'user') throw error;
+    return { judged: 'refused', reason: error.reason };
+  }
+}
+
+async function readV1(at: MirrorPlace, { v1 }: Pick<MirrorDeps, 'v1'>, signal: AbortSignal): Promise<StoredPassword> {
+  return requireAbility(v1, 'readHash')(at.org, at.user, signal);
+}
+
+/** v2 has no organization filter: a user of another owner is none of ours (P5). */
+async function readV2({ org, user }: MirrorPlace, v2: Backend, signal: AbortSignal): Promise<BackendUser> {
+  const found = await requireAbility(v2, 'readUser')(org, user, signal).catch((thrown: unknown) => {
+    const error = toPassferryError(thrown);
+    throw error.scope === 'user' ? new PassferryError('user_missing_in_v2') : error;
+  });
+  if (found.org !== org) throw new PassferryError('user_missing_in_v2');
+  return found;
+}
+
+function judge(
+  { user: inV1, hash, appliedSeq }: StoredPassword,
+  inV2: BackendUser,
+  known: Pick<Go, 'v1' | 'v2' | 'mirrored'>,
+  mark: string,
+  v2: Backend,
+): Judged {
+  if (!hash) return { kind: 'refused', reason: 'no_hash' };
+  if (inV1.state === 'deleted') return { kind: 'refused', reason: 'user_deleted' };
+  if (inV2.state === 'initial') return { kind: 'refused', reason: 'user_initial' };
+  if (!isSamePerson(inV1, inV2)) return { kind: 'refused', reason: 'identity_mismatch' };
+  const ours = known.v2?.changedAt ?? 0;
+  const isForeign = inV2.passwordChangedAt !== undefined && inV2.passwordChangedAt > ours + sameMs;
+  if (!isForeign && known.mirrored === mark) return { kind: 'unchanged' };
+  // v2 leads, and v1 has not got its newest password yet: the wrong way round.
+  const foreignInV1 = appliedSeq === undefined && (inV1.passwordChangedAt ?? 0) > ours + sameMs;
+  if (!foreignInV1 && (known.v2?.seq ?? 0n) > (appliedSeq ?? 0n) && known.v2?.jobId !== mirrorJob) {
+    return { kind: 'refused', reason: 'v1_behind' };
+  }
+  // Chosen in v2 itself after what v1 has, or nobody can tell: never overwritten.
+  const newerInV1 = (inV1.passwordChangedAt ?? 0) > (inV2.passwordChangedAt ?? 0) + sameMs;
+  if (isForeign && !newerInV1) return { kind: 'refused', reason: 'ahead' };
+  const found = recognise(hash.reveal());
+  const { v2: takes } = found.targets;
+  if (takes.takes === 'no' || !found.encoded)
+    return { kind: 'refused', reason: takes.takes === 'no' ? takes.why : 'hash_refused' };
+  const verifier = takes.takes === 'default' ? 'bcrypt' : takes.verifier;
+  if (!v2.verifiers?.includes(verifier)) return { kind: 'refused', reason: 'verifier_off' };
+  return {
+    kind: 'send',
+    hash: Secret.fromString(found.encoded),
+    changeRequired: inV1.changeRequired ?? false,
+    before: Math.max(inV2.passwordChangedAt ?? 0, ours),
+  };
+}
+
+/** An id map that points one person's row at another's account must not hand over a password. */
+function isSamePerson(inV1: BackendUser, inV2: BackendUser): boolean {
+  const same = (a: string, b: string) => a.normalize('NFC').toLowerCase() === b.normalize('NFC').toLowerCase();
+  if (inV1.email && inV2.email && !same(inV1.email, inV2.email)) return false;
+  if (!inV1.userName || !inV2.userName) return true;
+  // v2's login names may carry the domain of the organization.
+  return (
+    same(inV1.userName, inV2.userName) || inV2.userName.toLowerCase().startsWith(`${inV1.userName.toLowerCase()}@`)
+  );
+}
+
+/** v1's own change that is in force; where somebody else wrote v1, what the ledger has seen of v2 stays the measure. */
+export function seqOf({ appliedSeq }: StoredPassword, { v1, v2 }: Pick<Go, 'v1' | 'v2'>): string {
+  const highest = [appliedSeq, v1?.seq, v2?.seq].reduce<bigint>(
+    (most, each) => (each && each > most ? each : most),
+    0n,
+  );
+  return String(highest);
+}
+
+/** Waits out an attempt whose answer nobody has, then looks whether the change time moved; undefined: it did not. */
+async function settle(at: MirrorPlace, taken: Go, { v2, settleMs }: MirrorDeps, signal: AbortSignal) {
+  const attempt = taken.attempt as NonNullable<Go['attempt']>;
+  const until = performance.now() + Math.max(0, attempt.deadline - taken.now) + settleMs;
+  for (let pause = 50; ; pause = Math.min(1_000, pause * 2)) {
+    const { passwordChangedAt } = await readV2(at, v2, signal);
+    const known = Math.max(attempt.before, taken.v2?.changedAt ?? 0) + sameMs;
+    if (passwordChangedAt !== undefined && passwordChangedAt > known) return passwordChangedAt;
+    const left = until - performance.now();
+    if (left <= 0) return undefined;
+    await sleep(Math.min(pause, Math.max(1, left)), undefined, { signal });
+  }
+}
+
+/** Where the answer has no time: what is read soon after; the read model lags. 0: it was not seen to move. */
+async function readBack(at: MirrorPlace, v2: Backend, before: number, signal: AbortSignal): Promise<number> {
+  const until = performance.now() + 5_000;
+  for (let pause = 20; performance.now() < until; pause *= 2) {
+    const { passwordChangedAt = 0 } = await readV2(at, v2, signal);
+    if (passwordChangedAt > before + sameMs) return passwordChangedAt;
+    await sleep(pause, undefined, { signal });
+  }
+  return 0;
+}
+
+function requireAbility<Name extends 'setHash' | 'readHash' | 'readUser'>(
+  backend: Backend,
+  name: Name,
+): NonNullable<Backend[Name]> {
+  const ability = backend[name];
+  if (!ability) throw new PassferryError('ability_missing', { scope: 'backend' });
+  return ability.bind(backend) as NonNullable<Backend[Name]>;
+}
