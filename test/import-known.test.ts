@@ -41,13 +41,26 @@ async function file(name: string, secret = password) {
   return { known, hash: hash as string };
 }
 
-const count = async () => ((await (await pf.request('GET', '/imports', undefined, { token: tokens.admin })).body) as { imports: unknown[] }).imports.length;
+async function count(): Promise<number> {
+  const headers = { authorization: `Bearer ${tokens.admin}` };
+  const reply = await fetch(`${pf.url}/imports`, { headers });
+  return ((await reply.json()) as { imports: unknown[] }).imports.length;
+}
 
 describe('--known', () => {
   it('sends the file when the password matches the last row of its user, and says so in the report', async () => {
     const { known, hash } = await file('good.csv');
     writeFileSync(at('known.txt'), `${password}\n`);
-    const args = ['--known', known, '--known-password-file', at('known.txt'), '--as-of', 'now', '--report', at('r.txt')];
+    const args = [
+      '--known',
+      known,
+      '--known-password-file',
+      at('known.txt'),
+      '--as-of',
+      'now',
+      '--report',
+      at('r.txt'),
+    ];
     const { code, out, err } = await passferry(['import', at('good.csv'), ...args]);
     expect(code, out + err).toBe(0);
     expect(err).toContain('matches its hash (bcrypt)');

@@ -85,6 +85,15 @@ describe('Auth0', () => {
     },
   );
 
+  it('the shape of an import is taken, with an algorithm that nobody knows as a bad row', async () => {
+    expect((await rowsOf(golden('auth0/import.json'))).rows).toEqual([
+      `2 ${auth0Id(1)} bcrypt match`,
+      `8 ${auth0Id(2)} bcrypt match`,
+      `20 ${auth0Id(3)} md5-salt-last match`,
+      `37 ${auth0Id(4)} parameters_missing`,
+    ]);
+  });
+
   it('users alone, swapped files, and a file of something else are refused', async () => {
     const [users, passwords] = [golden('auth0/users.ndjson'), golden('auth0/passwords.ndjson')];
     expect(await refusalOf(users)).toEqual(['source_no_passwords']);
@@ -232,7 +241,7 @@ describe('the wrong person', () => {
       const people = times(2 + Math.floor(random() * 8), () => invent(random));
       const shared = people[0]?.email as string;
       const users = people.map((one, i) => ({
-        user_id: chance(random, 0.1) ? pick(random, ['', 'auth0|', null]) : `auth0|${one.hex24}`,
+        user_id: i > 0 && chance(random, 0.1) ? pick(random, ['auth0|', 'sms|']) : `auth0|${one.hex24}`,
         email: chance(random, 0.3) ? pick(random, [shared, shared.toUpperCase()]) : one.email,
         username: one.userName,
         n: i,
@@ -254,6 +263,10 @@ describe('the wrong person', () => {
         return chance(random, 0.15) ? [row, row] : [row];
       });
       const by = pick(random, ['id', 'email', 'username'] as const);
+      // Behind the beginning, which tells whose file it is.
+      if (users.length > 3)
+        users.push(...times(20, () => ({ ...users[1], user_id: `auth0|${invent(random).hex24}` }) as never));
+      users.push({ ...(users[0] as (typeof users)[number]), user_id: '' });
       const lines = (rows: unknown[]) => rows.map((row) => JSON.stringify(row)).join('\n');
       const rows = parseRows(inPieces(lines(passwords)), { from: 'auth0', by, users: inPieces(lines(users)) });
       const given = new Set<string>();

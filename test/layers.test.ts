@@ -19,10 +19,10 @@ type Layer =
   | 'entry';
 
 const layerPatterns: [Layer, RegExp][] = [
-  ['vocabulary', /^(errors|secret|job|keys|ids|event|run|migration)\.ts$/],
+  ['vocabulary', /^(errors|secret|job|keys|ids|event|run|stage|migration)\.ts$/],
   [
     'tools',
-    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|window|credential|hashes\/[\w-]+|ledger\/[\w-]+)\.ts$/,
+    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|window|credential|follow|hashes\/[\w-]+|ledger\/[\w-]+)\.ts$/,
   ],
   ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
   ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'client', 'cli'] as const).map(

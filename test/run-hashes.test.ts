@@ -1,11 +1,11 @@
 import { inflateRawSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { createV2Zitadel } from '../src/adapters/v2-zitadel/index.ts';
+import { credential } from '../src/credential.ts';
 import { verifiers } from '../src/hashes/kinds.ts';
 import { makeHash } from '../src/hashes/make.ts';
 import { recognise } from '../src/hashes/recognise.ts';
 import { rejectsFile } from '../src/producer/import/rejects-file.ts';
-import { createV2Zitadel } from '../src/adapters/v2-zitadel/index.ts';
-import { credential } from '../src/credential.ts';
 import { names, type RunBackends, startRunBackends } from './kit/run-backends.ts';
 
 /** Hashes from a file to a login: which are taken where, what is said of them, and what is never kept in clear. */
@@ -40,8 +40,7 @@ const ndjson = (rows: object[]) => rows.map((row) => JSON.stringify(row)).join('
 
 describe('hashes', () => {
   let scene: RunBackends;
-  const columns = (kind: string, values: Record<string, string>) =>
-    scene.upload(kind as 'acme', ndjson([values]));
+  const columns = (kind: string, values: Record<string, string>) => scene.upload(kind as 'acme', ndjson([values]));
 
   beforeAll(async () => {
     scene = await startRunBackends({ verifiers });
@@ -152,9 +151,14 @@ describe('hashes', () => {
     await scene.addUsers('globex', ['own-id']);
     const id = await scene.upload('globex', 'email,userId,password\nsomebody@else.org,own-id,Other-Word-13!\n');
     expect(await end(id)).toBe('set');
-    const named = await scene.upload('globex', 'email,userId,password\nnobody@else.org,own-id,Other-Word-14!\n', {}, {
-      parse: { by: 'email' },
-    });
+    const named = await scene.upload(
+      'globex',
+      'email,userId,password\nnobody@else.org,own-id,Other-Word-14!\n',
+      {},
+      {
+        parse: { by: 'email' },
+      },
+    );
     expect(await end(named)).toBe('user_not_found');
   });
 
@@ -189,7 +193,10 @@ describe('hashes', () => {
       `$pbkdf2-sha256$999999999$${salt}$TcD85F1E1wImWy7T07ougLZSqjBGkgCpD0Iy6CmZcVs`,
       '$6$rounds=999999999$saltsaltsaltsalt$PlVoN3upBBT5FGplqfIWpdyM6HWEOjmBLKOifDcdgCK.2EEgwW/6AluT1tbtECM6fqDhEJwPHUxMFQb3DG9CP0',
     ];
-    const id = await scene.upload('globex', ndjson(hostile.map((passwordHash, i) => ({ userId: `h-${i}`, passwordHash }))));
+    const id = await scene.upload(
+      'globex',
+      ndjson(hostile.map((passwordHash, i) => ({ userId: `h-${i}`, passwordHash }))),
+    );
     expect(await scene.until(id, 'completed')).toMatchObject({ accepted: 0, rejected: hostile.length });
     for (const [i, text] of hostile.entries()) {
       expect(await scene.ended(id, i + 1)).toBe('cost_too_high');
@@ -216,7 +223,10 @@ describe('hashes', () => {
     const passwordHash = await hashed('bcrypt', { cost: 10 });
     const rows = [{ userId: 'ch-1', passwordHash, changeRequired: true }];
     await scene.until(await scene.upload('globex', ndjson(rows)), 'completed');
-    await scene.until(await scene.upload('globex', ndjson([{ userId: 'ch-2', passwordHash }]), { hashesChange: true }), 'completed');
+    await scene.until(
+      await scene.upload('globex', ndjson([{ userId: 'ch-2', passwordHash }]), { hashesChange: true }),
+      'completed',
+    );
     for (const user of ['ch-1', 'ch-2']) expect(scene.sandbox.users.get(user)?.changeRequired).toBe(true);
   });
 
@@ -257,12 +267,22 @@ describe('hashes', () => {
 
   it('the rejects have the column of hashes, blank', async () => {
     const hash = await hashed('bcrypt', { cost: 10 });
-    const id = await scene.upload('globex', `id;Hash;email\nno-such-user;${hash};a@b.org\n`, {}, { parse: { keepColumns: ['email'] } });
+    const id = await scene.upload(
+      'globex',
+      `id;Hash;email\nno-such-user;${hash};a@b.org\n`,
+      {},
+      { parse: { keepColumns: ['email'] } },
+    );
     const done = await scene.until(id, 'completed');
     const shape = rejectsFile(done.options);
     const row = await scene.producer.runs.row(done, 1);
     expect(shape.head.split(';').slice(0, 3)).toEqual(['id', 'Hash', 'email']);
-    expect(shape.row(row as never).split(';').slice(0, 3)).toEqual(['no-such-user', '', 'a@b.org']);
+    expect(
+      shape
+        .row(row as never)
+        .split(';')
+        .slice(0, 3),
+    ).toEqual(['no-such-user', '', 'a@b.org']);
     expect(shape.row(row as never, '', hash)).toContain(`;${hash};`);
   });
 });

@@ -74,7 +74,10 @@ async function knownPassword(file: string | undefined): Promise<Secret> {
   }
   const bytes = await readFile(file).catch(() => undefined);
   if (!bytes || bytes.length === 0 || bytes.length > tooLong) {
-    throw cliError(exits.usage, 'nothing was sent: the file of --known-password-file cannot be read, or holds no password');
+    throw cliError(
+      exits.usage,
+      'nothing was sent: the file of --known-password-file cannot be read, or holds no password',
+    );
   }
   const end = bytes.at(-1) !== 10 ? bytes.length : bytes.at(-2) === 13 ? -2 : -1;
   return new Secret(bytes.subarray(0, end));

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
+import { Code } from '@connectrpc/connect';
 import type { AddHumanUserRequest } from '@zitadel/proto/zitadel/user/v2/user_service_pb';
 import { CreateUserResponseSchema, UserService } from '@zitadel/proto/zitadel/user/v2/user_service_pb';
-import { Code } from '@connectrpc/connect';
 import type { Caller } from './auth.ts';
 import { requirePermission } from './auth.ts';
 import type { CallSpec, World } from './calls.ts';

@@ -61,7 +61,11 @@ export function checkHashPrefix(storedHash: string, verifiers: readonly Verifier
 
 /** Second stage: does it parse, and does its cost lie within the limits? */
 export function checkHash(storedHash: string, costs: { min: number; max: number }): void {
-  if (!storedHash.startsWith('$2')) return checkOther(storedHash);
+  if (storedHash.startsWith('$2')) checkBcrypt(storedHash, costs);
+  else checkOther(storedHash);
+}
+
+function checkBcrypt(storedHash: string, costs: { min: number; max: number }): void {
   if (!/^\$2[aby]\$/.test(storedHash)) throw refusal('CRYPT-2xK7d');
   const parts = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/.exec(storedHash);
   if (!parts) throw refusal('CRYPT-r8Qm2');

@@ -131,8 +131,7 @@ export function createStore(options: StoreOptions): Store {
     policyOf,
 
     async addUser(seed, dry = false) {
-      const hash =
-        seed.password === undefined ? seed.hash : await hashPassword(seed.password, options.bcryptCost);
+      const hash = seed.password === undefined ? seed.hash : await hashPassword(seed.password, options.bcryptCost);
       const createdAt = now();
       const user: SandboxUser = {
         id: seed.id,

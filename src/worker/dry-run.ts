@@ -11,8 +11,8 @@ import { wouldSet } from '../row-outcome.ts';
 import type { Opener } from '../seal.ts';
 import { Secret } from '../secret.ts';
 import type { JobKey } from '../signature.ts';
-import type { Lane } from './lane.ts';
 import { checkTakesHash } from './hash-rows.ts';
+import type { Lane } from './lane.ts';
 import { checkProtected, type Protection } from './protect.ts';
 import type { Rows } from './rows.ts';
 import { isStale } from './set-password.ts';
@@ -40,9 +40,10 @@ export function createDryRun(options: {
     }
     if (data.hash) checkTakesHash(data.hash, backend);
     // A reset brings no password, and of a hash nobody knows it: one that every policy takes stands for it.
-    const password = data.reset || data.hash
-      ? new Secret(Buffer.from(`Aa1!${randomBytes(16).toString('hex')}`))
-      : await open(data, data);
+    const password =
+      data.reset || data.hash
+        ? new Secret(Buffer.from(`Aa1!${randomBytes(16).toString('hex')}`))
+        : await open(data, data);
     try {
       await checkProtected(data, backend, protection, signal);
       const change: Change = {
@@ -51,7 +52,9 @@ export function createDryRun(options: {
         ...(data.asOf !== undefined && { asOf: data.asOf, ownFrom: BigInt(data.runAt ?? 0) * 1_000n }),
       };
       const told = await backend.rehearse(change, signal);
-      const said: Rehearsal = data.hash ? { ...told, unchecked: [...new Set([...told.unchecked, 'policy' as const])] } : told;
+      const said: Rehearsal = data.hash
+        ? { ...told, unchecked: [...new Set([...told.unchecked, 'policy' as const])] }
+        : told;
       return backend.exact || said.end !== 'set'
         ? said
         : { ...said, end: await olderOrNewer(data, backend.name, said) };

@@ -11,7 +11,12 @@ import { Secret } from '../secret.ts';
 import { costText } from './hash-rows.ts';
 
 /** Before a hash is stored. Throws what puts the job off, also when the run holds since. */
-export type HashProbe = (data: SetPasswordData, hash: HashFacts, backend: Backend, signal: AbortSignal) => Promise<void>;
+export type HashProbe = (
+  data: SetPasswordData,
+  hash: HashFacts,
+  backend: Backend,
+  signal: AbortSignal,
+) => Promise<void>;
 
 type Said = 'works' | 'fails' | 'not_tried';
 
@@ -25,7 +30,13 @@ export function createHashProbe(options: { redis: Redis; keys: Keys; runs: RunCo
   const { redis, keys, runs, log } = options;
   const known = new Map<string, Promise<Said>>();
 
-  async function probe(run: string, org: string, hash: HashFacts, backend: Backend, signal: AbortSignal): Promise<Said> {
+  async function probe(
+    run: string,
+    org: string,
+    hash: HashFacts,
+    backend: Backend,
+    signal: AbortSignal,
+  ): Promise<Said> {
     const field = probeField(backend.name, costText(hash));
     const before = await redis.hget(keys.run(run), field);
     // What has failed is tried again once a person has let the run go on.
@@ -70,7 +81,10 @@ export function createHashProbe(options: { redis: Redis; keys: Keys; runs: RunCo
     if ((await said) !== 'fails') return;
     const overruled = (await redis.hget(keys.run(run), 'overruled'))?.includes(' hash_probe_failed ');
     if (overruled) return;
-    log.error({ run, backend: backend.name, kind: hash.kind }, 'a hash that was tried on a user of the target does not let it in');
+    log.error(
+      { run, backend: backend.name, kind: hash.kind },
+      'a hash that was tried on a user of the target does not let it in',
+    );
     await runs.hold(run, 'hash_probe_failed');
     throw new PassferryError('aborted', { scope: 'backend' });
   };

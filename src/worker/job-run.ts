@@ -235,7 +235,16 @@ export function createJobRun(deps: JobRunDeps) {
             peek,
           );
         }
-        const handler = { ledger: told, open, backend: lane.backend, protection, settleMs, deadlineMs, prover, probe: deps.probe };
+        const handler = {
+          ledger: told,
+          open,
+          backend: lane.backend,
+          protection,
+          settleMs,
+          deadlineMs,
+          prover,
+          probe: deps.probe,
+        };
         const following: SetPasswordDeps['following'] = (given) => deps.inStep.following(data, stage, given);
         return setPassword(data, begun, token, { ...handler, following }, signal, peek);
       }

@@ -51,6 +51,7 @@ export async function mirrorUser(
 ): Promise<MirrorEnd> {
   const { mirrors, jobKey, v2, deadlineMs } = deps;
   try {
+    trace('mirror:begun', { jobId: '', backend: 'v2' });
     const stored = await readV1(at, deps, signal);
     try {
       const seq = seqOf(stored, taken);
@@ -73,6 +74,7 @@ export async function mirrorUser(
         await deps.before?.(recognise(hash.reveal()));
         const asked = performance.now();
         await mirrors.record(at, token, deadlineMs, before);
+        trace('mirror:recorded', { jobId, backend: 'v2' });
         const left = deadlineMs - (performance.now() - asked);
         if (left < deadlineMs / 4) throw new PassferryError('lease_lost', { scope: 'backend', effect: 'unknown' });
         const within = AbortSignal.any([signal, AbortSignal.timeout(Math.floor(left))]);

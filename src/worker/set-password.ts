@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Applied, Backend, Change, HashChange } from '../adapters/port.ts';
+import type { Backend } from '../adapters/port.ts';
 import { PassferryError, toPassferryError } from '../errors.ts';
 import { failure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Begun } from '../ledger/begun.ts';
@@ -7,12 +7,13 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { Opener } from '../seal.ts';
 import type { Secret } from '../secret.ts';
 import { trace } from '../trace.ts';
-import type { Following } from './in-step.ts';
 import type { HashProbe } from './hash-probe.ts';
 import { checkTakesHash } from './hash-rows.ts';
+import type { Following } from './in-step.ts';
 import { type Peek, sameMs, stillTrue } from './peek.ts';
 import type { Prover } from './proof.ts';
 import { checkProtected, type Protection } from './protect.ts';
+import { givenBy, passwordOf, type Sending, sendingOf, sendTo } from './sending.ts';
 
 /** What the handler needs; each is a capability, none a container. */
 export interface SetPasswordDeps {
@@ -37,9 +38,6 @@ const toleranceMs = 2_000;
 
 type Go = Extract<Begun, { kind: 'go' }>;
 
-/** Of a hash nobody can tell the password. */
-const secretOf = (change: Sending) => ('password' in change ? change.password : undefined);
-
 /**
  * Sets one password while the lease is held (rows 9 to 12 of the flow). Returns the recorded outcome; throws what should
  * put the job off (scope `backend` or `organization`). Answers about this user become the outcome.
@@ -58,17 +56,7 @@ export async function setPassword(
     const secret = await deps.open(data, data);
     trace('job:opened', { jobId: data.jobId, backend: backend.name });
     try {
-      const change: Sending = {
-        jobId: data.jobId,
-        org: data.org,
-        user: data.user,
-        seq: BigInt(data.seq),
-        acceptedAt: data.acceptedAt,
-        ...(data.hash ? { hash: secret } : { password: secret }),
-        changeRequired: data.changeRequired,
-        overwriteNewer: data.overwriteNewer,
-        ...(data.asOf !== undefined && { asOf: data.asOf, ownFrom: BigInt(data.runAt ?? 0) * 1_000n }),
-      };
+      const change = sendingOf(data, secret);
       await (peek?.allowed ?? checkProtected(data, backend, deps.protection, signal));
       if (data.hash) await deps.probe?.(data, data.hash, backend, signal);
       return backend.exact
@@ -85,16 +73,6 @@ export async function setPassword(
   }
 }
 
-/** One of both is sealed in a job. */
-type Sending = Change | HashChange;
-
-/** The change itself: everything around it is the same for a password and a hash. */
-function apply(backend: Backend, change: Sending, signal: AbortSignal): Promise<Applied> {
-  if ('password' in change) return backend.setPassword(change, signal);
-  if (!backend.setHash) throw new PassferryError('ability_missing');
-  return backend.setHash(change, signal);
-}
-
 /** v1: order, staleness and repetition are decided in the transaction of the change. */
 async function setExact(
   data: SetPasswordData,
@@ -103,7 +81,7 @@ async function setExact(
   { ledger, backend, deadlineMs, prover, following }: SetPasswordDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const applied = await apply(backend, change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
+  const applied = await sendTo(backend, change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
   trace('job:applied', { jobId: data.jobId, backend: backend.name });
   const inEffect = applied.result === 'set' || applied.result === 'unchanged';
   const outcome: Outcome = {
@@ -114,7 +92,7 @@ async function setExact(
     ...(inEffect && applied.details && { details: applied.details }),
   };
   const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
-  if (applied.result === 'set') await prover?.check(data, backend, secretOf(change), changedAt, signal);
+  if (applied.result === 'set') await prover?.check(data, backend, passwordOf(change), changedAt, signal);
   const follow = inEffect ? await following?.(givenBy(change)) : undefined;
   return ledger.commit(data, outcome, {
     ...{ token, countAttempt: true },
@@ -202,13 +180,11 @@ async function setRecorded(
     ...(applied.details && { details: applied.details }),
   };
   const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
-  await deps.prover?.check(data, backend, secretOf(change), changedAt, signal);
+  await deps.prover?.check(data, backend, passwordOf(change), changedAt, signal);
   return ledger.commit(data, outcome, { token, changedAt, repairable: true, ...(follow && { follow }) });
 }
 
 /** What the follower is given of a change. */
-const givenBy = (change: Sending) => ('password' in change ? { password: change.password } : { hash: change.hash });
-
 async function send(
   data: SetPasswordData,
   change: Sending,
@@ -219,7 +195,7 @@ async function send(
 ) {
   try {
     const within = AbortSignal.timeout(Math.floor(withinMs));
-    return await apply(backend, change, AbortSignal.any([signal, within]));
+    return await sendTo(backend, change, AbortSignal.any([signal, within]));
   } catch (thrown) {
     // A definite answer closes the attempt; an unknown effect leaves it open for the next start to settle.
     if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data, token);

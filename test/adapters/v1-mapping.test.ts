@@ -509,6 +509,13 @@ describe('a mapped table', () => {
       },
     );
 
+    it('asks for our own tables to be of this version', async () => {
+      const fixture = await open(laravel);
+      expect(await codesOf(fixture)).not.toContain('side_tables_missing');
+      await fixture.sql.query('delete from "passferry_schema" where "version" > 1');
+      expect(await codesOf(fixture)).toContain('side_tables_missing');
+    });
+
     it('tells kinds, states it does not know, and that a table is empty', async () => {
       const fixture = await open(homeMade);
       expect(await codesOf(fixture)).toContain('table_empty');

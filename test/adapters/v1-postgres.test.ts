@@ -208,6 +208,7 @@ describe('v1 on PostgreSQL', () => {
     expect(await clients[0]?.query('select "version" from "passferry_schema"')).toEqual([
       { version: 1 },
       { version: 2 },
+      { version: 3 },
     ]);
     expect(await stores[0]?.highestSequence(signal)).toBe(0n);
     await Promise.all(stores.map((store) => store.close()));

@@ -24,6 +24,18 @@ const rows = () => {
   while (text.length < piece) text += `user-${next++},"Pass, word ${next}",org\n`;
   return text;
 };
+const bcrypt = '$2b$10$5ciEYFeZvxjz5HqcS8Xp0edrR36NpoKm./E41wQMnCliyva/v3lnS';
+const many = (line: () => string) => () => {
+  let text = '';
+  while (text.length < piece) text += line();
+  return text;
+};
+const auth0 = many(
+  () => `{"_id":{"$oid":"${next++}"},"email":"a@x.example","passwordHash":"${bcrypt}","tenant":"t"}\n`,
+);
+const realm = many(
+  () => `{"id":"${next++}","username":"u","credentials":[{"type":"password","value":"Pass-word-${next}"}]},`,
+);
 const kinds: Record<string, Kind> = {
   'one line': { head: 'userId,password\n1,', body: () => 'x'.repeat(piece), bytes: 200 * mib },
   'one header': { head: 'userId,', body: () => 'x'.repeat(piece), bytes: 200 * mib },
@@ -44,6 +56,13 @@ const kinds: Record<string, Kind> = {
   },
   rows: { head: 'userId,password,orgId\n', body: rows, bytes: 60 * mib },
   'rows in gzip': { head: 'userId,password,orgId\n', body: rows, bytes: 60 * mib },
+  'a realm that never ends': { head: '{"realm":"x","enabled":true,"users":[', body: realm, bytes: 60 * mib },
+  'a realm without a list': {
+    head: '{"realm":"x","enabled":true,"roles":[1',
+    body: () => ',1'.repeat(piece / 2),
+    bytes: 60 * mib,
+  },
+  'passwords of Auth0': { head: '', body: auth0, bytes: 60 * mib },
   'rows in UTF-16': { head: '\ufeffuserId,password,orgId\n', body: rows, bytes: 60 * mib },
 };
 

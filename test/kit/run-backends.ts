@@ -5,6 +5,7 @@ import type { Backend } from '../../src/adapters/port.ts';
 import { createV1Postgres, pgClient } from '../../src/adapters/v1-postgres/index.ts';
 import { createV2Zitadel } from '../../src/adapters/v2-zitadel/index.ts';
 import { credential } from '../../src/credential.ts';
+import type { Verifier } from '../../src/hashes/kinds.ts';
 import {
   createKeyFiles,
   readFingerprintKey,
@@ -12,7 +13,6 @@ import {
   readPrivateKeys,
   readPublicKeys,
 } from '../../src/key-files.ts';
-import type { Verifier } from '../../src/hashes/kinds.ts';
 import { redisKeys } from '../../src/keys.ts';
 import { dataKeyStore } from '../../src/ledger/data-keys.ts';
 import { describeError } from '../../src/log.ts';
@@ -53,7 +53,12 @@ export type RunBackends = Awaited<ReturnType<typeof startRunBackends>>;
  * (globex). A worker starts when it is asked for.
  */
 export async function startRunBackends(
-  more: { redisExtra?: string[]; policies?: Record<string, object>; mails?: true; verifiers?: readonly Verifier[] } = {},
+  more: {
+    redisExtra?: string[];
+    policies?: Record<string, object>;
+    mails?: true;
+    verifiers?: readonly Verifier[];
+  } = {},
 ) {
   await made;
   const redisServer = await startRedis(more.redisExtra ? { extra: more.redisExtra } : {});

@@ -4,7 +4,7 @@ import { type Encoding, encodingSeen, lengthOf } from './encodings.ts';
 import { type FindingCode, findings } from './findings.ts';
 import type { IdMap } from './id-map.ts';
 import { columnOf, type Mapping, namedColumns } from './mapping.ts';
-import { sideTables } from './schema.ts';
+import { schemaVersion, sideTables } from './schema.ts';
 import { kindsSeen } from './seen.ts';
 import type { SqlClient } from './sql.ts';
 import { ident, run, sql } from './sql-text.ts';
@@ -76,11 +76,14 @@ export async function check(
 }
 
 async function checkSideTables(db: SqlClient, { sideSchema }: Mapping, find: Find, signal?: AbortSignal) {
-  for (const name of sideTables) {
-    const full = sideSchema === undefined ? ident(name) : ident(sideSchema, name);
-    const [row] = await run(db, sql`select to_regclass(${full.texts.join('')}) is not null as "there"`, signal);
+  const named = (name: string) => (sideSchema === undefined ? ident(name) : ident(sideSchema, name));
+  for (const name of ['passferry_schema', ...sideTables]) {
+    const [row] = await run(db, sql`select to_regclass(${named(name).texts.join('')}) is not null as "there"`, signal);
     if (row?.there !== true) return find('side_tables_missing');
   }
+  const schema = named('passferry_schema');
+  const [row] = await run(db, sql`select coalesce(max("version"), 0)::integer as "version" from ${schema}`, signal);
+  if (Number(row?.version) < schemaVersion) find('side_tables_missing');
 }
 
 async function checkRights(db: SqlClient, mapping: Mapping, { oid }: Columns, find: Find, signal?: AbortSignal) {

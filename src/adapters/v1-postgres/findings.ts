@@ -8,7 +8,10 @@ export const findings = {
   condition_fails: ['error', 'the table cannot be read with these conditions: a value does not fit its column'],
   no_right_to_read: ['error', 'our account may not read the column'],
   no_right_to_write: ['error', 'our account may not change the column, and the mapping does not say readOnly'],
-  side_tables_missing: ['error', 'our own tables are not there: start with PASSFERRY_V1_MIGRATE=true once'],
+  side_tables_missing: [
+    'error',
+    'our own tables are not there, or older than this version: start with PASSFERRY_V1_MIGRATE=true once',
+  ],
   password_too_narrow: ['error', 'the column is too narrow for the hashes that would be written'],
   table_empty: ['warning', 'the table has no rows'],
   state_unknown: ['warning', 'rows whose state is none that the mapping names'],

@@ -66,6 +66,9 @@ const versions: readonly (readonly string[])[] = [
   ],
 ];
 
+/** Which of them a database must have. */
+export const schemaVersion = versions.length;
+
 /** Our own tables, but for the users. */
 export const sideTables = ['passferry_users', 'passferry_events', 'passferry_policies', 'passferry_epoch'] as const;
 

@@ -1,6 +1,5 @@
-import { create } from '@bufbuild/protobuf';
+import { create, toJson } from '@bufbuild/protobuf';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
-import { toJson } from '@bufbuild/protobuf';
 import {
   UpdateHumanUserRequestSchema,
   UpdateUserRequestSchema,

@@ -64,7 +64,8 @@ export function createV2Zitadel(options: V2Options): V2Zitadel {
     setPassword: (change, signal) => setPassword(call, change, signal),
     setHash,
     verifiers: options.verifiers ?? ['bcrypt'],
-    probeHash: (org, hash, password, signal) => probeHash(call, setHash, options.probeUser, { org, hash, password }, signal),
+    probeHash: (org, hash, password, signal) =>
+      probeHash(call, setHash, options.probeUser, { org, hash, password }, signal),
     createUser: (user, signal) => createUser(call, user, signal),
     readUser: (_org, user, signal) => readUser(call, user, signal),
     readRoles: (org, user, signal) => readRoles(call, org, user, signal),

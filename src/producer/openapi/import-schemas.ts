@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import type { RetriedRun } from '../../ledger/run-retry.ts';
-import { type HoldReason, holdReasons, type RunForecast, type MigrationView, type RunView, runLimits, runStates } from '../../run.ts';
+import {
+  type HoldReason,
+  holdReasons,
+  type MigrationView,
+  type RunForecast,
+  type RunView,
+  runLimits,
+  runStates,
+} from '../../run.ts';
 import { warningKinds } from '../import/suspicious.ts';
 import type { RowView } from '../runs.ts';
 import { code, reason } from './errors.ts';

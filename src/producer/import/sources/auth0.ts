@@ -30,8 +30,8 @@ export const auth0: Source = {
     return person;
   },
   join: {
-    users: (sample) => (isUsers(sample) ? 'sure' : isPasswords(sample) ? 'no' : 'maybe'),
-    passwords: (sample) => (isPasswords(sample) ? 'sure' : isUsers(sample) ? 'no' : 'maybe'),
+    users: (sample) => (isUsers(sample) ? 'sure' : 'no'),
+    passwords: (sample) => (isPasswords(sample) ? 'sure' : 'no'),
     userKey: (fields) => stableId(plainKeys(fields).get('userid') ?? plainKeys(fields).get('id')),
     passwordKey: (fields) => stableId(fields._id) ?? stableId(fields._ID),
   },
@@ -75,5 +75,8 @@ function isUsers({ names, records }: Sample): boolean {
   const found = plain(names);
   if (!found.includes('userid') && !(found.includes('id') && found.includes('emailverified'))) return false;
   const ids = records.map((fields) => plainKeys(fields).get('userid') ?? plainKeys(fields).get('id'));
-  return ids.length > 0 && ids.every((id) => typeof id === 'string' && /^[a-z][\w-]*\|./i.test(id));
+  return (
+    ids.some((id) => typeof id === 'string' && /^[a-z][\w-]*\|./i.test(id)) &&
+    ids.every((id) => isBlank(id) || /^[a-z][\w-]*\|/i.test(String(id)))
+  );
 }

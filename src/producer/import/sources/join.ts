@@ -94,12 +94,12 @@ function withField(thrown: PassferryError): PassferryError {
 
 function sourceOf(candidates: readonly Source[], sample: Sample): Source {
   const fits = candidates.filter(({ join }) => join?.users(sample) === 'sure');
-  const [only] = fits.length === 0 && candidates.length === 1 ? candidates : fits;
+  const [only] = fits;
   if (fits.length > 1) {
     const fields = fits.map(({ name }) => ({ field: name, reason: 'source_unclear' as const }));
     throw fileError('source_unclear', { fields });
   }
-  if (only && only.join?.users(sample) !== 'no') return only;
+  if (only) return only;
   const swapped = candidates.some(({ join }) => join?.passwords(sample) === 'sure');
   throw fileError(swapped ? 'source_files_swapped' : 'source_mismatch');
 }

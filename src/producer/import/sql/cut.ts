@@ -73,9 +73,12 @@ export function cutSql(place: Place, wanted: (table: SqlTable) => boolean): Cutt
 
   function* rows(buffer: Buffer, final: boolean): Generator<SqlCut> {
     let start = before;
+    // Known ahead: rows of one line are not searched to its end again and again.
+    let lineEnd = -2;
     const goOn = (to: number) => {
       byte += width ? width(buffer, start, to) : to - start;
-      for (let at = buffer.indexOf(LF, start); at >= 0 && at < to; at = buffer.indexOf(LF, at + 1)) line++;
+      if (lineEnd === -2) lineEnd = buffer.indexOf(LF, start);
+      for (; lineEnd >= 0 && lineEnd < to; lineEnd = buffer.indexOf(LF, lineEnd + 1)) line++;
       start = to;
       enough = 0;
     };

@@ -36,24 +36,26 @@ export const isWordByte = (value: number) =>
 export const interesting = new Uint8Array(256);
 for (const value of [SINGLE, DOUBLE, BACKTICK, DASH, SLASH, DOLLAR, 40, 41, 59]) interesting[value] = 1;
 
+const quoted = (quote: number, from: number, escapes: Backslash): Inside => ({
+  ...{ kind: 'quote', from, quote, escapes, tag: '' },
+});
+const other = (kind: Inside['kind'], from: number, tag = ''): Inside => ({ kind, from, quote: 0, escapes: false, tag });
+
 /** What opens here; undefined: nothing; `more`: the next bytes decide. */
 export function opening(buffer: Buffer, at: number, backslash: Backslash, final: boolean): Inside | 'more' | undefined {
   const value = buffer[at] as number;
-  const inside = (kind: Inside['kind'], from: number, escapes: Backslash, tag = ''): Inside => ({
-    ...{ kind, from, quote: value, escapes, tag },
-  });
-  if (value === SINGLE) return inside('quote', at + 1, isEscapeString(buffer, at) || backslash);
-  if (value === DOUBLE) return inside('quote', at + 1, backslash === true);
-  if (value === BACKTICK) return inside('quote', at + 1, false);
+  if (value === SINGLE) return quoted(value, at + 1, isEscapeString(buffer, at) || backslash);
+  if (value === DOUBLE) return quoted(value, at + 1, backslash === true);
+  if (value === BACKTICK) return quoted(value, at + 1, false);
   if (value !== DASH && value !== SLASH && value !== DOLLAR) return undefined;
   if (at + 1 === buffer.length) return final ? undefined : 'more';
   const next = buffer[at + 1] as number;
-  if (value === DASH) return next === DASH ? inside('line', at + 2, false) : undefined;
-  if (value === SLASH) return next === STAR ? inside('block', at + 2, false) : undefined;
+  if (value === DASH) return next === DASH ? other('line', at + 2) : undefined;
+  if (value === SLASH) return next === STAR ? other('block', at + 2) : undefined;
   if (at > 0 && isWordByte(buffer[at - 1] as number)) return undefined;
   const text = buffer.toString('latin1', at, at + 66);
   const [tag] = /^\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$/.exec(text) ?? [];
-  if (tag !== undefined) return inside('dollar', at + tag.length, false, tag);
+  if (tag !== undefined) return other('dollar', at + tag.length, tag);
   return !final && text.length < 66 && /^\$[\w\x80-\xff]*$/.test(text) && !/^\$\d/.test(text) ? 'more' : undefined;
 }
 

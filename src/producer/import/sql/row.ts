@@ -1,3 +1,4 @@
+import { fileError } from '../reasons.ts';
 import type { Backslash } from './head.ts';
 import { BACKSLASH, closing, isSpace, opening, SINGLE } from './lex.ts';
 import { doubledQuote, backslash as hasBackslash, hasString, isExpression } from './value.ts';
@@ -47,6 +48,14 @@ export function scanRow(buffer: Buffer, start: number, known: Backslash, final: 
       fieldEnd = i + 1;
     } else if (!isSpace(value)) {
       if (fieldStart < 0) fieldStart = i;
+      // Nearly all there is.
+      if (value === SINGLE && fieldStart === i) {
+        const at = stringEnd(buffer, i + 1, known, final);
+        if (at < 0) return -1;
+        facts = hasString | factsOf(buffer, i + 1, at - 1, known === true);
+        i = fieldEnd = at;
+        continue;
+      }
       const inside = opening(buffer, i, known, final);
       if (inside === 'more') return -1;
       if (inside) {
@@ -75,4 +84,19 @@ function factsOf(buffer: Buffer, from: number, to: number, escapes: boolean): nu
     }
   }
   return facts;
+}
+
+/** After its closing quote; -1: it is not there. */
+function stringEnd(buffer: Buffer, from: number, known: Backslash, final: boolean): number {
+  for (let i = from; i < buffer.length; i++) {
+    const value = buffer[i];
+    if (value === SINGLE) {
+      if (buffer[i + 1] !== SINGLE) return i + 1 < buffer.length || final ? i + 1 : -1;
+      i++;
+    } else if (value === BACKSLASH && known !== false) {
+      if (known === undefined) throw fileError('sql_dialect');
+      i++;
+    }
+  }
+  return -1;
 }
