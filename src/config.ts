@@ -159,6 +159,12 @@ const workSchema = z.object({
   PASSFERRY_V2_TOKEN_FILE: z.string().min(1).optional(),
   PASSFERRY_V2_CONCURRENCY: count(1, 1_000).default(8),
   PASSFERRY_V2_RATE: count(1, 100_000).optional(),
+  /** Of single requests where v1 follows v2. */
+  PASSFERRY_PROOF_SHARE: z
+    .string()
+    .regex(/^(0(\.\d{1,6})?|1)$/, 'must be 0 to 1')
+    .default('0.01')
+    .transform(Number),
   /** What the hasher of that ZITADEL is configured to check. */
   PASSFERRY_V2_HASHES: list
     .refine((names) => names.length > 0 && names.every((name) => (verifiers as readonly string[]).includes(name)), {

@@ -138,6 +138,19 @@ export const reasons = {
   handout_unknown: ['not_found', 'The run has no handout: its passwords were not generated for a recipient.'],
   row_unknown: ['not_found', 'The run has no such row.'],
   run_not_over: ['failed_precondition', 'The run is not over yet: only what has failed for good is retried.'],
+  migration_open: [
+    'failed_precondition',
+    'An organization of it has an open migration already: watch that one, or cancel it first.',
+  ],
+  stage_not_dual: [
+    'failed_precondition',
+    'Only where both backends are written can users be brought over: bring the organization to dual-v1 first.',
+  ],
+  hash_unreadable: [
+    'failed_precondition',
+    'The v1 store does not give its hashes, so nothing can be copied. Where v1 and v2 are one and the same instance the passwords are there already: go from stage v1 to v2, and no data moves.',
+  ],
+  backend_missing: ['failed_precondition', 'The workers need both backends for this, and have one.'],
   run_ended: ['failed_precondition', 'The run is over, or about to be: nothing more is taken or changed.'],
   webhook_unknown: ['not_found', 'There is no such webhook.'],
   event_unknown: ['not_found', 'There is no such event in the log, or not for this webhook.'],

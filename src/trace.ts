@@ -13,6 +13,7 @@ export type TracePoint =
   | 'job:opened'
   | 'job:attempted'
   | 'job:applied'
+  | 'job:proved'
   | 'job:committed'
   | 'job:settled'
   | 'job:delayed'

@@ -134,6 +134,7 @@ export async function work(
     deadlineMs: config.PASSFERRY_V2_DEADLINE,
     settleMs: config.PASSFERRY_V2_SETTLE,
     ...(config.PASSFERRY_V2_RATE !== undefined && { v2Rate: config.PASSFERRY_V2_RATE }),
+    proofShare: config.PASSFERRY_PROOF_SHARE,
     localHold,
     meter,
     ...epochFile(config, backends),

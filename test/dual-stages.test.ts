@@ -21,7 +21,7 @@ let table: ReturnType<typeof createStageTable>;
 let divergences: ReturnType<typeof createDivergences>;
 
 beforeAll(async () => {
-  pf = await startPassferry({ proxies: true, deadlineMs: 2_000, v1Cost: 10 });
+  pf = await startPassferry({ proxies: true, deadlineMs: 2_000, v1Cost: 10, workEnv: { PASSFERRY_PROOF_SHARE: '1' } });
   const redis = new Redis(pf.redis.url);
   atEnd(async () => redis.disconnect());
   table = createStageTable(redis, keys, readJobKey(pf.keysDir));
@@ -148,6 +148,19 @@ describe('at dual-v2', () => {
     await inStep();
     expect(await inV1(user, password)).toBe(true);
     expect(await redis.exists(keys.follow(org, user))).toBe(0);
+    redis.disconnect();
+  }, 40_000);
+
+  it('holds a v2 that says it set a password and did not', async () => {
+    const user = await addUser();
+    await pf.set(org, user, newPassword());
+    await inStep();
+    pf.sandbox.faults.add({ call: 'SetPassword', times: 1, fault: { kind: 'no-effect' } });
+    const { body } = await pf.set(org, user, newPassword(), { headers: { prefer: 'respond-async' } });
+    expect((await pf.done(body.id)).outcome).toMatchObject({ reason: 'proof_failed', inEffect: false });
+    const redis = new Redis(pf.redis.url);
+    expect(await redis.get(keys.hold('v2'))).toMatch(/proof_failed/);
+    await redis.del(keys.hold('v2'));
     redis.disconnect();
   }, 40_000);
 

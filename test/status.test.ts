@@ -217,8 +217,14 @@ describe('GET /status', () => {
     const beats = createBeats(redis, keys, readJobKey(pf.keysDir));
     const [beat] = (await beats.alive()).beats;
     if (!beat) throw new Error('no worker');
-    expect(await beats.configured(beat.stages, 'globex')).toEqual({ placed: { stage: 'v2', leads: 'v2' }, named: true });
-    expect(await beats.configured(beat.stages, 'anything')).toEqual({ placed: { stage: 'v1', leads: 'v1' }, named: false });
+    expect(await beats.configured(beat.stages, 'globex')).toEqual({
+      placed: { stage: 'v2', leads: 'v2' },
+      named: true,
+    });
+    expect(await beats.configured(beat.stages, 'anything')).toEqual({
+      placed: { stage: 'v1', leads: 'v1' },
+      named: false,
+    });
     const line = (await redis.hget(keys.stages(beat.stages.digest), 'globex')) as string;
     await redis.hset(keys.stages(beat.stages.digest), 'initech', line);
     expect(await beats.configured(beat.stages, 'initech')).toBeUndefined();

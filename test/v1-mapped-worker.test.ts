@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { verify } from '@node-rs/bcrypt';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -53,29 +53,6 @@ it('sets the password of a Laravel user, as Laravel reads it', async () => {
   const unknown = await producer.setPassword({ org: 'acme', user: v1, password });
   expect(await unknown.wait(60_000)).toMatchObject({ code: 'failed_precondition', reason: 'COMMAND-G8dh3' });
   await producer.close();
-}, 120_000);
-
-it('is the v1 of a local up, too', async () => {
-  const user = '289345671234567892';
-  const v1 = await laravel.insert(sql, { id: user, org: 'acme' }, undefined);
-  const dir = tempDir();
-  const child = spawnNode(['src/cli/main.ts', 'up', '--data', dir, '--listen', '127.0.0.1:0', '--bcrypt-cost', '4'], {
-    ...env,
-    UV_THREADPOOL_SIZE: '4',
-  });
-  await child.waitForLine(/Passferry is up/, 90_000);
-  const { url, tokenFile } = JSON.parse(readFileSync(join(dir, 'client.json'), 'utf8'));
-  const password = 'Correct-horse-8';
-  const answer = await fetch(`${url}/management/v1/users/${user}/password`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ password }),
-  });
-  expect(answer.status).toBe(200);
-  const [row] = await sql.query('select "password" from "users" where "id" = $1::text::bigint', [v1]);
-  expect(await verify(password, String(row?.password))).toBe(true);
-  child.term();
-  await child.exited;
 }, 120_000);
 
 it('does not start on a table that does not fit, and says everything that is wrong', async () => {

@@ -69,7 +69,9 @@ export function showLook(path: string, { detected, rows, bad }: Look, options: A
     `  ${options.changeRequired ? 'users must change it at the next login' : 'users need not change it'}, unless a row says otherwise`,
   );
   if (columns.passwordHash !== undefined)
-    note('  hashes are stored as they are: no change at the next login unless a row says so, and no check of the policy');
+    note(
+      '  hashes are stored as they are: no change at the next login unless a row says so, and no check of the policy',
+    );
   if (options.overwriteNewer) note('  what users chose since is OVERWRITTEN');
   else if (options.asOf !== undefined)
     note(`  a password that a user chose after ${options.asOf === 'now' ? 'this moment' : options.asOf} is kept`);

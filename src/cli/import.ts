@@ -9,8 +9,8 @@ import type { ApiClient, ConnectionOptions } from './client.ts';
 import { connect, problemOf, told, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
 import { bytesOf, describe, fileOf, formOf, mediaTypes } from './import-files.ts';
-import { checkKnown, type KnownOptions } from './import-known.ts';
 import { holdLines, waitsForPerson, watchOrAsk } from './import-hold.ts';
+import { checkKnown, type KnownOptions } from './import-known.ts';
 import { type Look, lookAt, showLook } from './import-look.ts';
 import { type AskOptions, parseOptionsOf, queryOf, withAskOptions } from './import-options.ts';
 import { confirm, showPlan } from './import-plan.ts';
@@ -44,7 +44,10 @@ export function registerImport(program: Command): void {
     .option('--passwords <file>', 'the same; with --users')
     .option('--org <id>', 'organization of rows that name none');
   withAskOptions(command)
-    .option('--known <user>', 'of a file of hashes: a user whose password is known; it must match before anything is sent')
+    .option(
+      '--known <user>',
+      'of a file of hashes: a user whose password is known; it must match before anything is sent',
+    )
     .option('--known-password-file <file>', 'that password; default: asked for on the terminal')
     .option('--key <key>', 'idempotency key: the same file with the same key resumes')
     .addOption(new Option('--wait <time>', 'longest wait, such as 10m; default: until done').argParser(parseDuration))

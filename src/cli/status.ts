@@ -112,19 +112,25 @@ function queueLine(name: string, { waiting, active, delayed, oldestMs }: QueueDe
 function orgLines({
   id,
   stage,
+  percent,
   backend,
   health,
   reason,
   open,
   failed,
   quarantined,
+  draining,
+  notInStep,
   expectedWaitMs,
 }: OrgStatus): string[] {
-  const place = backend ? `stage ${printable(stage ?? '')}, led by ${printable(backend)}` : 'stage unknown';
+  const some = percent > 0 ? ` (${percent}% on the next)` : '';
+  const place = backend ? `stage ${printable(stage ?? '')}${some}, led by ${printable(backend)}` : 'stage unknown';
   return [
     '',
     `${printable(id)}: ${place}, ${health}${reason ? ` (${printable(reason)})` : ''}`,
     `  ${counted(open, 'open job')}, ${grouped(failed)} failed, ${grouped(quarantined)} in quarantine, new job ${orgWait(backend, health, expectedWaitMs)}`,
+    ...(draining > 0 ? [`  ${counted(draining, 'write')} still by an older stage`] : []),
+    ...(notInStep > 0 ? [`  ${counted(notInStep, 'user')} not in step`] : []),
   ];
 }
 

@@ -7,14 +7,14 @@ import { startAdmin } from '../admin.ts';
 import { loadServeConfig, loadWorkConfig } from '../config.ts';
 import { credential } from '../credential.ts';
 import { startEmbeddedRedis } from '../embedded/redis.ts';
-import { verifiers } from '../hashes/kinds.ts';
 import { createKeyFiles } from '../key-files.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { hashToken } from '../producer/callers.ts';
+import { verifiers } from '../hashes/kinds.ts';
 import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts';
 import { serve } from '../serve.ts';
-import { openBackends, work } from '../work.ts';
+import { work } from '../work.ts';
 import { sampleOrgs, samplePassword, samplePeople } from './up-people.ts';
 
 export interface UpOptions {
@@ -34,11 +34,12 @@ export interface Up {
   /** Where the numbers for Prometheus are, if they are on (PASSFERRY_ADMIN_LISTEN). */
   metricsUrl?: string;
   tokenFile: string;
+  v1: V1Postgres;
   sandbox: Sandbox;
   close(): Promise<void>;
 }
 
-/** A private Redis, the v1 store on PGlite (or the table that PASSFERRY_V1_MAPPING names), the sandbox as v2, the producer and a worker. Releases in reverse order. */
+/** A private Redis, the v1 store on PGlite, the sandbox as v2, the producer and a worker. Releases in reverse order. */
 export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptions): Promise<Up> {
   const dir = resolve(dataDir);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -57,9 +58,12 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     const redis = redisUrl ? undefined : await startEmbeddedRedis({ dir: join(dir, 'redis') });
     if (redis) releases.push(() => redis.stop());
 
-    const mapped = process.env.PASSFERRY_V1_MAPPING;
-    const embedded = mapped ? undefined : await embeddedStore(join(dir, 'v1'), bcryptCost);
-    if (embedded) releases.push(() => embedded.close());
+    const v1 = await createV1Postgres({ sql: await pgliteClient(join(dir, 'v1')), bcryptCost });
+    releases.push(() => v1.close());
+    await v1.migrate();
+    await v1.addUsers(
+      samplePeople.filter((p) => p.org === sampleOrgs.v1).map((p) => ({ ...p, password: samplePassword })),
+    );
 
     const sandbox = await startSandbox({
       bcryptCost,
@@ -82,23 +86,15 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     };
     const workConfig = loadWorkConfig({
       ...shared,
-      // The embedded store is handed over below; its address only satisfies the check. A mapped table is where it is.
-      PASSFERRY_V1_URL: mapped ? process.env.PASSFERRY_V1_URL : 'postgres://127.0.0.1/embedded',
-      PASSFERRY_V1_MAPPING: mapped,
-      PASSFERRY_V1_MIGRATE: 'true',
-      PASSFERRY_V1_BCRYPT_COST: String(bcryptCost),
+      // The embedded store is handed over below; its address only satisfies the check.
+      PASSFERRY_V1_URL: 'postgres://127.0.0.1/embedded',
       PASSFERRY_V2_URL: sandbox.url,
       PASSFERRY_V2_TOKEN_FILE: join(dir, 'v2-token'),
     });
-    const v2 = createV2Zitadel({
-      url: sandbox.url,
-      credential: credential({ file: join(dir, 'v2-token') }),
-      verifiers,
-    });
+    const v2 = createV2Zitadel({ url: sandbox.url, credential: credential({ file: join(dir, 'v2-token') }), verifiers });
     // One port for the numbers of both parts.
     const numbers: Metrics[] = [];
-    const backends = embedded ? { v1: embedded, v2 } : { ...(await openBackends(workConfig, log)), v2 };
-    const worker = await work(workConfig, backends, log, undefined, numbers);
+    const worker = await work(workConfig, { v1, v2 }, log, undefined, numbers);
     releases.push(() => worker.close());
     await worker.ready;
 
@@ -113,21 +109,11 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     if (admin) releases.push(async () => admin.close());
     const tokenFile = join(dir, 'token');
     writeFileSync(join(dir, 'client.json'), JSON.stringify({ url: serving.url, tokenFile }), { mode: 0o600 });
-    return { url: serving.url, ...(admin && { metricsUrl: admin.url }), tokenFile, sandbox, close };
+    return { url: serving.url, ...(admin && { metricsUrl: admin.url }), tokenFile, v1, sandbox, close };
   } catch (error) {
     await close();
     throw error;
   }
-}
-
-/** The v1 store of a first try, with its people. */
-async function embeddedStore(dir: string, bcryptCost: number): Promise<V1Postgres> {
-  const v1 = await createV1Postgres({ sql: await pgliteClient(dir), bcryptCost });
-  await v1.migrate();
-  await v1.addUsers(
-    samplePeople.filter((p) => p.org === sampleOrgs.v1).map((p) => ({ ...p, password: samplePassword })),
-  );
-  return v1;
 }
 
 function sampleCallers(token: string): object {

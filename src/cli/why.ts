@@ -42,6 +42,7 @@ export function linesOf(why: Why): string[] {
     lease,
     attempt,
     repair,
+    divergence,
     open,
     openCount,
     failed,
@@ -64,6 +65,12 @@ export function linesOf(why: Why): string[] {
       ...forged.map((backend) => `${backend}: the record of what was applied is not signed by us and is ignored`),
       ...(lease ? [`at work now: ${printable(lease.by)}, until ${printable(lease.until)} at most`] : []),
       ...(attempt ? [`sent and not settled: ${printable(attempt.by)}, until ${printable(attempt.until)}`] : []),
+      ...(divergence
+        ? [
+            `not in ${divergence.backend} yet: ${printable(divergence.cause)}, since ${printable(divergence.since)}, ` +
+              (divergence.nextTry ? `next try ${printable(divergence.nextTry)}` : 'waits for somebody'),
+          ]
+        : []),
       ...(repair ? [`repair pending in ${repair.backend} since ${printable(repair.since)}`] : []),
       ...open.map((job) => `open: ${jobLine(job)}${job.waitingFor ? `, waits: ${printable(job.waitingFor)}` : ''}`),
       ...(openCount > open.length ? [`open: ${grouped(openCount - open.length)} more`] : []),

@@ -24,6 +24,11 @@ export const auditActions = [
   'import-cancel',
   'import-retry',
   'reset',
+  'migrate',
+  'migration-pause',
+  'migration-resume',
+  'migration-cancel',
+  'migration-tune',
   'stage',
   'redrive',
 ] as const;

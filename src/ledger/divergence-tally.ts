@@ -24,7 +24,13 @@ export async function tallyOf(
   org: string,
   { now, most }: { now: number; most: number },
 ): Promise<Tally> {
-  const tally: Tally = { count: await divergences.count(org), looked: 0, byCause: {}, lasting: { v1: 0, v2: 0 }, ahead: 0 };
+  const tally: Tally = {
+    count: await divergences.count(org),
+    looked: 0,
+    byCause: {},
+    lasting: { v1: 0, v2: 0 },
+    ahead: 0,
+  };
   let cursor = '0';
   while (tally.count > 0 && tally.looked < most) {
     const found = await divergences.list(org, cursor, Math.min(chunk, most));

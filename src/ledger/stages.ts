@@ -54,7 +54,9 @@ export function createStageTable(redis: Redis, keys: Keys, jobKey: JobKey) {
   const encode = (name: string, body: string) => `${sign(jobKey, 'stage-setting', parts(name, body))} ${body}`;
   const swap = async (name: string, seen: string, stored: string, seenAll?: string) => {
     const compared = seenAll === undefined ? [] : [seenAll];
-    return (await evaluate(redis, replace, [keys.stageTable, keys.stageStamp], [name, seen, stored, ...compared])) === 1;
+    return (
+      (await evaluate(redis, replace, [keys.stageTable, keys.stageStamp], [name, seen, stored, ...compared])) === 1
+    );
   };
   const copy = (): Promise<Record<string, string>> =>
     redis.hgetall(keys.stageTable).catch((error) => {
@@ -111,7 +113,8 @@ export function createStageTable(redis: Redis, keys: Keys, jobKey: JobKey) {
       const dualSince = isDual(before.stage) ? (before.dualSince ?? 0) : since;
       const both = isDual(next.stage) ? { dualSince } : {};
       const setting: StageSetting = { ...next, version: before.version + 1, since, ...both };
-      if (!(await swap(name, seen, encode(name, JSON.stringify(setting)), seenAll))) throw new PassferryError('stage_changed');
+      if (!(await swap(name, seen, encode(name, JSON.stringify(setting)), seenAll)))
+        throw new PassferryError('stage_changed');
       return setting;
     },
 

@@ -8,7 +8,7 @@ import { acceptedKeys, type JobKey, sign, verify } from '../signature.ts';
 /** What a run was and did, for whoever has to prove it later. Holds no password and no hash that could be guessed at. */
 export interface Evidence {
   v: 1;
-  kind: 'import';
+  kind: 'import' | 'migration';
   run: string;
   org: string;
   caller: string;
@@ -40,7 +40,7 @@ export function createEvidence(redis: Redis, keys: Keys, jobKey: JobKey) {
       const { bytes, mac, content, dataKeys } = await readRunFacts(redis, keys, view.id);
       const time = (ms: number) => new Date(ms).toISOString();
       const unsigned: Omit<Evidence, 'signature'> = {
-        ...{ v: 1, kind: 'import', run: view.id, org: view.org, caller: view.caller, state: view.state },
+        ...{ v: 1, kind: view.options.migration ? 'migration' : 'import', run: view.id, org: view.org, caller: view.caller, state: view.state },
         final: view.state === 'completed' || view.state === 'cancelled',
         begunAt: view.acceptedAt,
         ...(view.finishedAt !== undefined && { endedAt: view.finishedAt }),
@@ -66,7 +66,7 @@ export function createEvidence(redis: Redis, keys: Keys, jobKey: JobKey) {
     verdict(run: string, given: unknown): EvidenceVerdict {
       if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'altered';
       const { signature, ...unsigned } = given as Partial<Evidence>;
-      if (typeof signature?.value !== 'string' || unsigned.run !== run || unsigned.kind !== 'import') return 'altered';
+      if (typeof signature?.value !== 'string' || unsigned.run !== run || unsigned.kind === undefined) return 'altered';
       if (verify(jobKey, 'evidence', [canonical(unsigned)], signature.value)) return 'genuine';
       return acceptedKeys(jobKey).some((key) => keyName(key) === signature.key) ? 'altered' : 'key_unknown';
     },
@@ -74,7 +74,8 @@ export function createEvidence(redis: Redis, keys: Keys, jobKey: JobKey) {
 }
 
 function countsOf(view: RunView): Record<string, number> {
-  const names = ['received', 'rejected', 'accepted', 'finished', ...rowCounts, 'notInEffect'] as const;
+  const migrated = ['mirrored', 'wouldMirror', 'equal', 'differs'] as const;
+  const names = ['received', 'rejected', 'accepted', 'finished', ...rowCounts, ...migrated, 'notInEffect'] as const;
   return Object.fromEntries(names.flatMap((name) => (view[name] === undefined ? [] : [[name, view[name]]])));
 }
 

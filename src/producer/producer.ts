@@ -42,6 +42,7 @@ import { createAbilities } from './resets/abilities.ts';
 import { createHandouts } from './resets/handout.ts';
 import { createRetry } from './retry.ts';
 import { createRunDesk } from './runs.ts';
+import { createMigrationDesk } from './migration/migrations.ts';
 import { createStageDesk } from './stages/desk.ts';
 import { createStatus } from './status.ts';
 import { createUserList } from './user-jobs.ts';
@@ -352,6 +353,8 @@ export function createProducer(options: ProducerOptions) {
     status,
     /** How long an import would take. */
     plan: createImportPlans(redis, keys, status),
+    /** Users of v1 are brought to v2. */
+    migrations: createMigrationDesk(redis, keys, runs, status),
     stages: createStageDesk(redis, keys, jobKey, status),
     divergences: createDivergences(redis, keys),
     why: createWhy({ redis, keys, jobKey, ledger, status }),

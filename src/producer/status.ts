@@ -3,6 +3,7 @@ import type { BackendName } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import { type Beat, type Beats, createBeats } from '../ledger/beats.ts';
 import { createDivergences } from '../ledger/divergence.ts';
+import { tallyOf } from '../ledger/divergence-tally.ts';
 import { redisError } from '../ledger/evaluate.ts';
 import { createHolds } from '../ledger/holds.ts';
 import { readLoad } from '../ledger/load.ts';
@@ -35,6 +36,8 @@ export interface OrgStatus {
   draining: number;
   /** Users whose other backend has not their newest password. */
   notInStep: number;
+  /** Those of them who are not just on their way. */
+  lasting: number;
   /** How long a new single job waits for its turn, ms; null: nobody can know now. */
   expectedWaitMs: number | null;
 }
@@ -128,10 +131,10 @@ export function createStatus(redis: Redis, keys: Keys, jobKey: JobKey, retention
 
   async function orgStatus(org: string, known: Facts): Promise<OrgStatus> {
     const [first] = workersOf(known.beats);
-    const [found, draining, notInStep, load, failed, quarantined] = await Promise.all([
+    const [found, draining, tally, load, failed, quarantined] = await Promise.all([
       places.known(org, known.beats),
       places.table.draining(),
-      divergences.count(org),
+      tallyOf(divergences, org, { now: known.now, most: 1_000 }),
       readLoad(redis, keys, org),
       redis.zcount(keys.failed(org), known.now - retentionMs, '+inf'),
       redis.zcard(keys.quarantined(org)),
@@ -147,7 +150,8 @@ export function createStatus(redis: Redis, keys: Keys, jobKey: JobKey, retention
     return {
       ...{ id: org, stage: placed?.stage ?? null, percent: placed?.percent ?? 0, backend: leads ?? null, health },
       ...(reason !== undefined && { reason }),
-      ...{ open: load.jobs, failed, quarantined, draining: draining.get(org)?.leases ?? 0, notInStep },
+      ...{ open: load.jobs, failed, quarantined, draining: draining.get(org)?.leases ?? 0 },
+      ...{ notInStep: tally.count, lasting: tally.ahead + tally.lasting.v1 + tally.lasting.v2 },
       expectedWaitMs: health === 'ok' || health === 'slow' ? expectedWait(known) : null,
     };
   }
@@ -184,7 +188,7 @@ function ownProblems(own: OrgStatus | undefined): Problem[] {
   return [
     ...(own.quarantined > 0 ? [advise('quarantined')] : []),
     ...(own.reason === 'stage_forged' ? [advise('stage_forged')] : []),
-    ...(own.notInStep > 0 ? [advise('not_in_step', { id: own.id })] : []),
+    ...(own.lasting > 0 ? [advise('not_in_step', { id: own.id })] : []),
   ];
 }
 

@@ -136,10 +136,7 @@ export function createWhy({ redis, keys, jobKey, ledger, status }: WhyDeps) {
       status.facts(),
     ]);
     const worker = facts.beats.find(({ kind }) => kind === 'worker');
-    const [found, divergence] = await Promise.all([
-      status.places.known(org, facts.beats),
-      divergences.of(org, user),
-    ]);
+    const [found, divergence] = await Promise.all([status.places.known(org, facts.beats), divergences.of(org, user)]);
     const stage = found === undefined || found === 'forged' ? undefined : stageOfUser(found, org, user);
     const leads = stage && leader(stage);
     const open = records.filter(({ outcome }) => outcome === undefined);

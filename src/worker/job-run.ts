@@ -26,6 +26,7 @@ import type { HashProbe } from './hash-probe.ts';
 import type { InStep } from './in-step.ts';
 import type { Lane } from './lane.ts';
 import type { createLookUps } from './look-up.ts';
+import type { createMigrateRows } from './migrate/row.ts';
 import type { WorkerOptions } from './options.ts';
 import { type Peek, startPeek } from './peek.ts';
 import type { createProver } from './proof.ts';
@@ -57,6 +58,7 @@ export interface JobRunDeps {
   dryRun: ReturnType<typeof createDryRun>;
   protection: Protection;
   inStep: Pick<InStep, 'following' | 'drive'>;
+  migrateRows: ReturnType<typeof createMigrateRows>;
   quarantine: ReturnType<typeof createQuarantine>;
   epoch: ReturnType<typeof createEpochWatch>;
   prover: ReturnType<typeof createProver>;
@@ -106,6 +108,13 @@ export function createJobRun(deps: JobRunDeps) {
     }
 
     trace('job:decoded', { jobId: data.jobId });
+    if (await deps.migrateRows.isOne(data)) {
+      const said = await withDeadline(2 * leaseMs, signal, (until) => deps.migrateRows.run(data, until));
+      deps.moved();
+      if ('waits' in said) return putOff(said.ms, said.waits);
+      deps.ended();
+      return said;
+    }
     const placed = await deps.stages.of(data.org).catch((thrown: unknown) => toPassferryError(thrown));
     if (placed instanceof PassferryError) {
       log.error({ jobId: data.jobId, org: data.org, reason: placed.reason }, placed.message);
@@ -242,7 +251,8 @@ export function createJobRun(deps: JobRunDeps) {
           protection,
           settleMs,
           deadlineMs,
-          prover,
+          // A run has a share of its own.
+          prover: data.run === undefined && stage === 'dual-v2' ? prover.live : prover,
           probe: deps.probe,
         };
         const following: SetPasswordDeps['following'] = (given) => deps.inStep.following(data, stage, given);

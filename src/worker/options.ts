@@ -29,6 +29,8 @@ export interface WorkerOptions {
   protectedRoles?: ReadonlySet<string>;
   /** Rows of runs a second towards v2, by all workers together: the same for each. Default: no limit. */
   v2Rate?: number;
+  /** Share of single requests whose login is proved where v1 follows v2, 0 to 1. Default 0.01. */
+  proofShare?: number;
   /** A hold that needs neither API nor Redis. Default none. */
   localHold?: LocalHold;
   /** A file with a copy of the epoch, beside the one that v1 keeps. Default none. */

@@ -2,17 +2,18 @@ import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Backend } from '../adapters/port.ts';
 import { PassferryError, toPassferryError } from '../errors.ts';
-import type { SetPasswordData } from '../job.ts';
+import type { BackendName, SetPasswordData } from '../job.ts';
 import type { Keys } from '../keys.ts';
 import type { RunControl } from '../ledger/run-control.ts';
 import type { Log } from '../log.ts';
 import type { Secret } from '../secret.ts';
+import { trace } from '../trace.ts';
 import { sameMs } from './peek.ts';
 
 /** What a login with a password that was just set has shown. */
 type Proof = 'works' | 'fails' | 'unknown';
 
-export type Prover = ReturnType<typeof createProver>;
+export type Prover = Pick<ReturnType<typeof createProver>, 'check'>;
 
 /** So many rows of a run are proved by each worker whatever the share. */
 const always = 5;
@@ -28,8 +29,12 @@ export function createProver(options: {
   log: Log;
   /** Share of the rows that is proved, 0 to 1; undefined: 0.01. */
   shareOf: (run: string, row: number) => Promise<number | undefined>;
+  /** Share of the single requests that is proved where v1 follows v2, 0 to 1. Default 0.01. */
+  liveShare?: number;
+  /** Holds a backend that lies. */
+  hold: (backend: BackendName, reason: string) => Promise<unknown>;
 }) {
-  const { redis, keys, runs, log } = options;
+  const { redis, keys, runs, log, liveShare = defaultShare } = options;
   const firsts = new Map<string, number>();
 
   async function isChosen(run: string, row: number): Promise<boolean> {
@@ -38,7 +43,29 @@ export function createProver(options: {
     return share > 0 && ((firsts.get(run) ?? 0) < always || placeInSample(run, row) < share);
   }
 
+  /** Single requests on the way from v1 to v2: a sample, the same for each look. A failed one holds the backend. */
+  async function checkLive(
+    data: SetPasswordData,
+    backend: Backend,
+    password: Secret | undefined,
+    changedAt: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (!password || inSample(data.jobId) >= liveShare) return;
+    const proof = await prove(data, backend, password, changedAt, signal).catch((thrown: unknown): Proof => {
+      if (signal.aborted) throw thrown;
+      return 'unknown';
+    });
+    trace('job:proved', { jobId: data.jobId, backend: backend.name, reason: proof });
+    if (proof !== 'fails') return;
+    log.error({ jobId: data.jobId, backend: backend.name }, 'a password was said to be set, and a login with it failed');
+    await options.hold(backend.name, 'proof_failed: a login with a password that was said to be set does not work');
+    throw new PassferryError('proof_failed');
+  }
+
   return {
+    live: { check: checkLive },
+
     /**
      * After the backend said that it set the password at `changedAt` (ms; 0: unknown). Error `proof_failed`, scope `user`, when a
      * login shows that it did not; the run holds by then. What cannot be looked at proves nothing; nor does a hash, which has no password
@@ -98,5 +125,9 @@ async function prove(
 
 /** The same for each look at a row: 0 to 1. */
 function placeInSample(run: string, row: number): number {
-  return createHash('sha256').update(`proof\0${run}\0${row}`).digest().readUInt32BE(0) / 2 ** 32;
+  return inSample(`${run}\0${row}`);
+}
+
+function inSample(name: string): number {
+  return createHash('sha256').update(`proof\0${name}`).digest().readUInt32BE(0) / 2 ** 32;
 }

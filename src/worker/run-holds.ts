@@ -15,6 +15,9 @@ export type RunHolds = ReturnType<typeof createRunHolds>;
 const patienceMs = 1_500;
 const probeEveryMs = 1_000;
 const probeMs = 5_000;
+/** A backend that was too slow is left alone for so long, and until it answers within this. */
+const slowHoldMs = 10_000;
+const slowMs = 1_000;
 const memoryEveryMs = 100;
 /** Shares of Redis' `maxmemory` from which on runs hold, and below which they go on. */
 const memoryFull = 0.9;
@@ -40,7 +43,7 @@ export function createRunHolds(options: {
 }) {
   const { redis, pages, runs, stages, lanes } = options;
   const standingSince: Partial<Record<BackendName, number>> = {};
-  const probes: Partial<Record<BackendName, { at: number; answered: boolean; busy: boolean }>> = {};
+  const probes: Partial<Record<BackendName, { at: number; answered: boolean; busy: boolean; tookMs: number }>> = {};
   const known = new Map<string, { page: number; backends: Set<BackendName> }>();
   let memory = { at: Number.NEGATIVE_INFINITY, used: 0 };
 
@@ -66,13 +69,21 @@ export function createRunHolds(options: {
     const now = performance.now();
     const last = probes[name];
     if (last && (last.busy || now - last.at < probeEveryMs)) return last.answered;
-    const probe = { at: now, answered: false, busy: true };
+    const probe = { at: now, answered: false, busy: true, tookMs: Number.POSITIVE_INFINITY };
     probes[name] = probe;
     backend.ping(AbortSignal.timeout(probeMs)).then(
-      () => Object.assign(probe, { answered: true, busy: false, at: performance.now() }),
+      () => {
+        const at = performance.now();
+        Object.assign(probe, { answered: true, busy: false, at, tookMs: at - now });
+      },
       () => Object.assign(probe, { busy: false, at: performance.now() }),
     );
     return false;
+  }
+
+  /** After a while, and when it answers soon. */
+  function isFast(f: Record<string, string>, name: BackendName, backend: Backend): boolean {
+    return answers(name, backend) && (probes[name]?.tookMs ?? slowMs) < slowMs && Date.now() - Number(f.heldAt) > slowHoldMs;
   }
 
   async function ofBackend(name: BackendName, isHeld: boolean): Promise<HoldReason | undefined> {
@@ -109,6 +120,7 @@ export function createRunHolds(options: {
   ): Promise<HoldReason | undefined> {
     if ((await memoryUsed()) > (held === 'redis_memory' ? memoryFree : memoryFull)) return 'redis_memory';
     let first: HoldReason | undefined;
+    if (held === 'backend_slow' && lanes.v2 && !isFast(f, 'v2', lanes.v2.backend)) return held;
     // A migration needs both of them.
     const needsAll = optionsNow(f).migration !== undefined;
     for (const name of await backendsOf(run, f)) {

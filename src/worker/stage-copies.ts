@@ -37,7 +37,9 @@ export function createStageCopies({ table, copies, log }: { table: StageTable; c
   function decode({ name }: StageCopy, text: string | undefined): Record<string, string> {
     try {
       const stored = JSON.parse(text ?? '{}') as Record<string, unknown>;
-      return Object.fromEntries(Object.entries(stored).filter((each): each is [string, string] => typeof each[1] === 'string'));
+      return Object.fromEntries(
+        Object.entries(stored).filter((each): each is [string, string] => typeof each[1] === 'string'),
+      );
     } catch {
       log.error({ copy: name }, 'a copy of the stages cannot be understood and is written anew');
       return {};
@@ -62,7 +64,10 @@ export function createStageCopies({ table, copies, log }: { table: StageTable; c
     const restored = new Set<string>();
     for (const each of found) for (const org of await table.restore(each)) restored.add(org);
     if (restored.size > 0) {
-      log.error({ orgs: [...restored].slice(0, 100), count: restored.size }, 'stages in Redis were lost or older than their copy: put back');
+      log.error(
+        { orgs: [...restored].slice(0, 100), count: restored.size },
+        'stages in Redis were lost or older than their copy: put back',
+      );
     }
     if (mode !== 'check') await table.signAnew();
   }
@@ -81,7 +86,10 @@ export function createStageCopies({ table, copies, log }: { table: StageTable; c
         failing.delete(copy.name);
       } catch (err) {
         if (!failing.has(copy.name)) {
-          log.warn({ copy: copy.name, err }, 'a copy of the stages cannot be written: a lost Redis would bring older ones back');
+          log.warn(
+            { copy: copy.name, err },
+            'a copy of the stages cannot be written: a lost Redis would bring older ones back',
+          );
         }
         failing.add(copy.name);
       }

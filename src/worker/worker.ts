@@ -27,6 +27,9 @@ import { createInStep } from './in-step.ts';
 import { createJobRun } from './job-run.ts';
 import { createLane, type Lane } from './lane.ts';
 import { createLookUps } from './look-up.ts';
+import { startFiller } from './migrate/fill.ts';
+import { createMigrationHolds } from './migrate/holds.ts';
+import { createMigrateRows } from './migrate/row.ts';
 import type { PassferryWorker, WorkerOptions } from './options.ts';
 import { createProver } from './proof.ts';
 import { startPulse } from './pulse.ts';
@@ -79,9 +82,14 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const { open } = rows;
   const lookUp = createLookUps(redis, keys, jobKey);
   const shareOf = async (run: string, row: number) => (await rows.headOf(run, row))?.proofShare;
-  const prover = createProver({ redis, keys, runs, log, shareOf });
+  const backendHolds = createHolds(redis, keys, jobKey);
+  const prover = createProver({
+    ...{ redis, keys, runs, log, shareOf },
+    ...(options.proofShare !== undefined && { liveShare: options.proofShare }),
+    hold: (backend, reason) => backendHolds.put(backend, reason, 'worker'),
+  });
   const probe = createHashProbe({ redis, keys, runs, log });
-  const holding = createHolding(createHolds(redis, keys, jobKey), options.localHold, log);
+  const holding = createHolding(backendHolds, options.localHold, log);
   const lanes: Partial<Record<BackendName, Lane>> = {};
   for (const [name, entry] of Object.entries(options.backends)) {
     lanes[name as BackendName] = createLane(entry, holding, log, probeMs);
@@ -115,9 +123,15 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
     stopping: stopping.signal,
   });
 
+  const migrationHolds = createMigrationHolds({ redis, keys, runs, log });
+  const migrateRows = createMigrateRows({
+    ...{ redis, keys, jobKey, rows, runs, lanes, stages, inStep, probe, holds: migrationHolds, log, deadlineMs },
+    ...{ leaseMs: longestMs, ...v2Rate },
+  });
+
   const run = createJobRun({
     ...{ redis, keys, jobKey, log, ledger, rows, lanes, lookUp, dryRun, protection, quarantine, epoch, prover, probe },
-    ...{ stages, inStep, meter: options.meter, stopping: stopping.signal, deadlineMs, settleMs },
+    ...{ stages, inStep, migrateRows, meter: options.meter, stopping: stopping.signal, deadlineMs, settleMs },
     leaseMs: longestMs,
     moved: () => pulse.moved(),
     ended: () => {
@@ -144,6 +158,10 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
           mails: createRunMails({ redis, keys, pages, runs, lanes, log, stages }),
           pace: createRunPace({ redis, keys, ...v2Rate, backendsOf: holds.backendsOf }),
         });
+  const filler =
+    options.quarantine?.kind === 'inside'
+      ? undefined
+      : startFiller({ ...{ redis, keys, jobKey, pages, runs, lanes, log }, watch: migrationHolds.watch });
   const tellError = seldom<Error>(tellErrorMs, (err, more) => log.warn({ err, more }, 'queue connection'));
   const pulse = startPulse(async () => {
     const lengths = await Promise.all(
@@ -247,7 +265,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       await within(
         lastWordMs,
         Promise.all([
-          ...[quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), failed.close(), inStep.stop()],
+          ...[quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), filler?.stop(), failed.close(), inStep.stop()],
         ]),
       );
       epoch.stop();

@@ -159,6 +159,26 @@ export const table: Record<string, Row> = {
   'GET /holds': ofAll({ path: '/holds' }),
   'PUT /holds/{backend}': ofAll({ path: '/holds/v2', body: reason, headers: json }),
   'DELETE /holds/{backend}': ofAll({ path: '/holds/v2' }),
+  // A list of what may be seen: of nothing it is empty.
+  'GET /stages': { ask: () => ({ path: '/stages' }), may: permissions, granted: 200, lacking: 200, ungranted: 200 },
+  'GET /stages/{org}': {
+    ask: ({ org }) => ({ path: `/stages/${org}` }),
+    ...{ may: ['read', 'migrate', 'admin', 'operate'], granted: 200 },
+  },
+  'GET /stages/{org}:plan': {
+    ask: ({ org }) => ({ path: `/stages/${org}:plan?stage=dual-v1` }),
+    ...{ may: ['read', 'migrate', 'admin', 'operate'], granted: 200 },
+  },
+  // A step that skips, from wherever it stands.
+  'PUT /stages/{org}': {
+    ask: ({ org }) => ({ path: `/stages/${org}`, body: { stage: 'dual-v2', percent: 99 }, headers: json }),
+    ...{ may: ['migrate', 'admin', 'operate'], granted: 409 },
+  },
+  'GET /divergence': ofOrg('/divergence', ['read', 'migrate', 'admin']),
+  'POST /divergence:redrive': {
+    ask: ({ org }) => ({ path: '/divergence:redrive', body: { org }, headers: json }),
+    ...{ may: ['migrate', 'admin', 'operate'], granted: 200 },
+  },
   'POST /webhooks': {
     ask: ({ org }) => ({ path: '/webhooks', body: { org, url: webhookUrl }, headers: json }),
     ...{ may: ['admin'], granted: 201 },

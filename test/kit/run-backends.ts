@@ -57,6 +57,8 @@ export async function startRunBackends(
     redisExtra?: string[];
     policies?: Record<string, object>;
     mails?: true;
+    /** More organizations in the sandbox. */
+    orgs?: string[];
     verifiers?: readonly Verifier[];
   } = {},
 ) {
@@ -69,14 +71,15 @@ export async function startRunBackends(
   const redis = connect();
   atEnd(() => redis.disconnect());
   const sandbox = await startSandbox({
-    ...{ bcryptCost: 4, orgs: ['acme', 'globex'] },
-    ...(!more.mails && { silentOrgs: ['acme', 'globex'] }),
+    ...{ bcryptCost: 4, orgs: ['acme', 'globex', ...(more.orgs ?? [])] },
+    ...(!more.mails && { silentOrgs: ['acme', 'globex', ...(more.orgs ?? [])] }),
     tokens: { [token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
     ...(more.verifiers && { verifiers: more.verifiers }),
     ...(more.policies && { policies: more.policies }),
   });
   atEnd(() => sandbox.close());
-  const v1 = await createV1Postgres({ sql: pgClient(await createDatabase(postgres.url)), bcryptCost: 4 });
+  const sql = pgClient(await createDatabase(postgres.url));
+  const v1 = await createV1Postgres({ sql, bcryptCost: 4 });
   await v1.migrate();
   atEnd(() => v1.close());
   const v2 = createV2Zitadel({
@@ -111,6 +114,8 @@ export async function startRunBackends(
     redisServer,
     postgres,
     sandbox,
+    /** Of v1. */
+    sql,
     v1,
     v2,
     producer,

@@ -23,6 +23,8 @@ const statusOf: Record<string, number> = {
   job_done: 409,
   row_of_import: 409,
   run_ended: 409,
+  migration_open: 409,
+  stage_not_dual: 409,
   stage_refused: 409,
   run_not_over: 409,
   webhook_limit: 409,

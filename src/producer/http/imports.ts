@@ -93,7 +93,7 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
     const views = await Promise.all(found.map(({ id }) => producer.runs.view(id)));
     const last = found.length === limit ? found.at(-1) : undefined;
     return {
-      imports: views.filter((view): view is RunView => view?.org === org),
+      imports: views.filter((view): view is RunView => view?.org === org && !view.options.migration),
       ...(last && { next: String(last.at) }),
     };
   });

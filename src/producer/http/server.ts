@@ -14,6 +14,7 @@ import { registerEvidence } from './evidence.ts';
 import { registerHolds } from './holds.ts';
 import { registerImportPlan } from './import-plan.ts';
 import { registerImports } from './imports.ts';
+import { registerMigrations } from './migrations.ts';
 import { allowedOn, registerJobs } from './jobs.ts';
 import { registerResets } from './resets.ts';
 import { registerStages } from './stages.ts';
@@ -92,6 +93,7 @@ export function createHttp(deps: HttpDeps): FastifyInstance {
   registerEvidence(app, deps);
   registerHolds(app, deps);
   registerStages(app, deps);
+  registerMigrations(app, deps);
   registerDivergence(app, deps);
   registerStatus(app, deps);
   registerWebhooks(app, deps);

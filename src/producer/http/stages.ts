@@ -13,6 +13,7 @@ import { problem } from './errors.ts';
 
 type Fields = Record<string, unknown>;
 
+const planVerb = ':plan';
 const sees = ['read', 'migrate'] as const satisfies Permission[];
 const fields = new Set(['stage', 'percent', 'force', 'reason', 'writersStopped', 'confirm', 'version']);
 
@@ -31,29 +32,22 @@ export function registerStages(app: FastifyInstance, { producer, callers }: Http
     return producer.stages.list(whole ? [...own, ...known()] : own, whole, cursor);
   });
 
-  app.get<{ Params: { org: string } }>('/stages/:org', async (request) => {
+  app.get<{ Params: { org: string }; Querystring: Fields }>('/stages/:org', async (request) => {
     const caller = await callers.authenticate(request.headers.authorization);
-    const org = orgOf(request.params.org);
+    const { params, query, url } = request;
+    // An id may end so too: then its colon is written as `%3A`.
+    const plans = /:plan(\?|$)/.test(url);
+    const org = orgOf(plans ? params.org.slice(0, -planVerb.length) : params.org);
     mayDo(caller, org, sees);
-    return producer.stages.one(org);
-  });
-
-  app.get<{ Params: { org: string }; Querystring: Fields }>('/stages/:org::plan', async (request) => {
-    const caller = await callers.authenticate(request.headers.authorization);
-    const org = orgOf(request.params.org);
-    mayDo(caller, org, sees);
-    const { query } = request;
+    if (!plans) return producer.stages.one(org);
     const percent = one(query, 'percent') ?? '0';
-    return producer.stages.plan(
-      org,
-      {
-        stage: stageOf(one(query, 'stage')),
-        percent: percentOf(/^\d{1,2}$/.test(percent) ? Number(percent) : undefined),
-        writersStopped: parseFlag(one(query, 'writersStopped'), 'writersStopped'),
-        confirmed: one(query, 'confirm') === 'final',
-      },
-      known(),
-    );
+    const asked = {
+      stage: stageOf(one(query, 'stage')),
+      percent: percentOf(/^\d{1,2}$/.test(percent) ? Number(percent) : undefined),
+      writersStopped: parseFlag(one(query, 'writersStopped'), 'writersStopped'),
+      confirmed: one(query, 'confirm') === 'final',
+    };
+    return producer.stages.plan(org, asked, known());
   });
 
   app.put<{ Params: { org: string } }>('/stages/:org', async (request, reply) => {
@@ -72,7 +66,10 @@ export function registerStages(app: FastifyInstance, { producer, callers }: Http
     const done = await producer.stages.set(org, { ...asked, by }, known(), () => begun(request));
     if ('refused' in done) {
       const { status, headers, body } = problem(new PassferryError('stage_refused'));
-      return reply.code(status).headers(headers).send({ ...body, conditions: done.refused });
+      return reply
+        .code(status)
+        .headers(headers)
+        .send({ ...body, conditions: done.refused });
     }
     request.log.info({ org, by, ...facts, overruled: done.overruled }, 'a stage was set');
     return { ...done.stage, overruled: done.overruled };
@@ -82,7 +79,7 @@ export function registerStages(app: FastifyInstance, { producer, callers }: Http
 /** In the organization, or for all. Errors of `authorize`; for the default `org_not_granted`. */
 function mayDo(caller: Caller, org: string, any: readonly Permission[]): void {
   if (mayOperate(caller)) return;
-  if (org === everyOrg) return authorizeOperate(caller);
+  if (org === everyOrg) authorizeOperate(caller);
   if (any.some((each) => isGranted(caller, org, each))) return;
   authorize(caller, org, any[0] as Permission);
 }
@@ -100,7 +97,8 @@ function parseChange(body: unknown): Omit<AskedChange, 'by'> {
   const force = parseFlag(given.force, 'force');
   const writersStopped = parseFlag(given.writersStopped, 'writersStopped');
   // Somebody's word counts with a reason only.
-  const reason = force || writersStopped || given.reason !== undefined ? parseReason(body, 'reason_invalid') : undefined;
+  const reason =
+    force || writersStopped || given.reason !== undefined ? parseReason(body, 'reason_invalid') : undefined;
   if (given.confirm !== undefined && given.confirm !== 'final') throw badField('confirm');
   if (given.version !== undefined && !isWhole(given.version, 1_000_000_000)) throw badField('version');
   return {
@@ -121,7 +119,8 @@ function percentOf(given: unknown): AskedStep['percent'] {
   return given as number;
 }
 
-const isWhole = (value: unknown, most: number) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+const isWhole = (value: unknown, most: number) =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
 
 function one(query: Fields, name: string): string | undefined {
   const value = query[name];

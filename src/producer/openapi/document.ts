@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { auditPaths } from './audit.ts';
 import { batchPaths } from './batch.ts';
+import { divergencePaths } from './divergence.ts';
 import { eventPaths } from './events.ts';
 import { evidencePaths } from './evidence.ts';
 import { headerComponents, parameterComponents } from './headers.ts';
@@ -12,6 +13,7 @@ import { jobPaths } from './jobs.ts';
 import type { Paths } from './operation.ts';
 import { resetPaths } from './resets.ts';
 import { namedSchemas } from './schema.ts';
+import { stagePaths } from './stages.ts';
 import { statusPaths } from './status.ts';
 import { v1Paths, v1Responses } from './v1.ts';
 import { webhookPaths } from './webhooks.ts';
@@ -35,6 +37,7 @@ const tags = {
   imports: 'Whole files',
   resets: 'Links, unknown or generated passwords for lists of users',
   holds: 'Stopping what is sent to a backend',
+  stages: 'Which backend is written and which one leads, on the way from v1 to v2',
   status: 'What is slow, why, and what to do',
   audit: 'Who asked for what, and what became of it',
   webhooks: 'Who is told when something ends',
@@ -55,6 +58,8 @@ export function openApiDocument() {
     resetPaths,
     evidencePaths,
     holdPaths,
+    stagePaths,
+    divergencePaths,
     statusPaths,
     whyPaths,
     webhookPaths,

@@ -13,7 +13,7 @@ const evidence = name(
   z
     .object({
       v: z.literal(1),
-      kind: z.literal('import'),
+      kind: z.enum(['import', 'migration']),
       run: runId,
       org: orgId,
       caller: text,

@@ -41,6 +41,7 @@ const org = name(
     quarantined: count,
     draining: count.meta({ description: 'Writes that still go by an older stage' }),
     notInStep: count.meta({ description: 'Users whose other backend has not their newest password' }),
+    lasting: count.meta({ description: 'Of them those who are not just on their way; of the first thousand' }),
     expectedWaitMs: waits,
   } satisfies Fields<OrgStatus>),
 );
@@ -118,7 +119,7 @@ const status = name(
 const none = { waiting: 0, active: 0, delayed: 0, oldestMs: null };
 const orgExample = {
   ...{ id: sample.org, stage: 'v1', percent: 0, backend: 'v1', health: 'ok' },
-  ...{ open: 0, failed: 0, quarantined: 0, draining: 0, notInStep: 0, expectedWaitMs: 0 },
+  ...{ open: 0, failed: 0, quarantined: 0, draining: 0, notInStep: 0, lasting: 0, expectedWaitMs: 0 },
 };
 const held = { by: 'you', at: sample.acceptedAt, reason: 'upgrade' };
 const ends = { last1m: 40, last5m: 190 };

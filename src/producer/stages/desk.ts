@@ -10,7 +10,7 @@ import type { JobKey } from '../../signature.ts';
 import { follower, leader, nextStage, type Stage, stageBefore } from '../../stage.ts';
 import type { Facts, StatusDesk } from '../status.ts';
 import { type AskedStep, type Condition, type ConditionName, conditionsOf } from './conditions.ts';
-import { failedProofs, factsOf, noLeases, type StepFacts } from './facts.ts';
+import { factsOf, failedProofs, noLeases, type StepFacts } from './facts.ts';
 
 /** Where an organization stands, as others see it. */
 export interface StageView {
@@ -134,7 +134,11 @@ export function createStageDesk(redis: Redis, keys: Keys, jobKey: JobKey, status
   async function stepFacts(org: string, granted: readonly string[]): Promise<StepFacts> {
     // What was so a second ago is not good enough for a step.
     const { now, beats } = await status.look();
-    const [draining, proofs, all] = await Promise.all([table.draining(), failedProofs(redis, keys), known(beats, granted)]);
+    const [draining, proofs, all] = await Promise.all([
+      table.draining(),
+      failedProofs(redis, keys),
+      known(beats, granted),
+    ]);
     const orgs = org === everyOrg ? await goByDefault([...all], beats) : [org];
     const deps = { divergences, migrated, now, draining, proofs };
     const facts = await Promise.all(orgs.map((each) => factsOf(each, deps)));
@@ -157,7 +161,11 @@ export function createStageDesk(redis: Redis, keys: Keys, jobKey: JobKey, status
     one,
 
     /** @param granted what the caller may see; with `whole` every organization that is known beside. */
-    async list(granted: readonly string[], whole: boolean, after?: string): Promise<{ stages: StageView[]; next?: string }> {
+    async list(
+      granted: readonly string[],
+      whole: boolean,
+      after?: string,
+    ): Promise<{ stages: StageView[]; next?: string }> {
       const facts = await status.facts();
       const found = whole ? [everyOrg, ...(await known(facts.beats, granted))] : granted;
       const all = [...new Set(found)].sort().filter((org) => after === undefined || org > after);
@@ -184,10 +192,16 @@ export function createStageDesk(redis: Redis, keys: Keys, jobKey: JobKey, status
      * What is so already changes nothing. Error: `stage_changed`. @param begun called before anything is changed.
      * @param granted organizations that callers are granted.
      */
-    async set(org: string, asked: AskedChange, granted: readonly string[], begun: () => Promise<void>): Promise<StageSet> {
+    async set(
+      org: string,
+      asked: AskedChange,
+      granted: readonly string[],
+      begun: () => Promise<void>,
+    ): Promise<StageSet> {
       const { placed, conditions } = await judged(org, asked, granted);
       const present = placed === 'forged' ? undefined : placed;
-      if (asked.version !== undefined && asked.version !== (present?.version ?? 0)) throw new PassferryError('stage_changed');
+      if (asked.version !== undefined && asked.version !== (present?.version ?? 0))
+        throw new PassferryError('stage_changed');
       if (present?.from === 'organization' && present.stage === asked.stage && present.percent === asked.percent) {
         return { stage: await one(org), overruled: [] };
       }

@@ -62,11 +62,11 @@ interface FactDeps {
   proofs: Map<string, string[]>;
 }
 
-export async function factsOf(org: string, { divergences, migrated, now, draining, proofs }: FactDeps): Promise<OrgFacts> {
-  const [tally, runs] = await Promise.all([
-    tallyOf(divergences, org, { now, most: mostLooked }),
-    migrated.of(org),
-  ]);
+export async function factsOf(
+  org: string,
+  { divergences, migrated, now, draining, proofs }: FactDeps,
+): Promise<OrgFacts> {
+  const [tally, runs] = await Promise.all([tallyOf(divergences, org, { now, most: mostLooked }), migrated.of(org)]);
   const seen = Object.values(runs).reduce<Migrated | undefined>(
     (newest, each) => (newest && newest.completedAt >= each.completedAt ? newest : each),
     undefined,

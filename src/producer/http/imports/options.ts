@@ -27,6 +27,7 @@ const known = [
   ...['format', 'encoding', 'delimiter', 'header', 'comments', 'map', 'keep', 'allowSuspicious', 'changeRequired'],
   ...['noChangeRequired', 'overwriteNewer', 'asOf', 'duplicates', 'dryRun', 'maxFailures', 'proofShare', 'rate'],
   ...['concurrency', 'notBefore', 'expiresIn', 'mails', 'known'],
+  ...['from', 'by', 'peppered'],
 ];
 
 /**

@@ -4,8 +4,8 @@ import { hashIn, named, nothingSeen, someHas } from './tables.ts';
 const own = ['reset_password_token', 'sign_in_count', 'remember_created_at', 'reset_password_sent_at', 'password_salt'];
 
 /**
- * Devise (Ruby on Rails): a dump of its table, CSV or JSON of it. A pepper (`config.pepper`) stands in no file: whoever has one says
- * so in `hashParams` (`{"pepper": true}`), and every row is refused for it.
+ * Devise (Ruby on Rails): a dump of its table, CSV or JSON of it. A pepper (`config.pepper`) stands in no file: whoever has one says so
+ * (`--peppered`).
  */
 export const devise: Source = {
   name: 'devise',
@@ -18,11 +18,10 @@ export const devise: Source = {
     if (own.some((name) => someHas(sample, 'encrypted_password', name))) return 'sure';
     return someHas(sample, 'encrypted_password') ? 'maybe' : nothingSeen(sample);
   },
-  read(fields, { hashParams }) {
+  read(fields) {
     const { id, email, username, encrypted_password: hash } = fields;
     if (hash === undefined) return undefined;
     const who = named(typeof id === 'number' ? String(id) : id, email, username);
-    const peppered = hashParams?.pepper !== undefined && hashParams.pepper !== false && hashParams.pepper !== '';
-    return peppered && hashIn(hash) !== '' ? { ...who, refused: 'peppered' } : { ...who, passwordHash: hashIn(hash) };
+    return { ...who, passwordHash: hashIn(hash) };
   },
 };

@@ -28,14 +28,12 @@ export function parseHashParams(text: string): Fields {
       const plain = String(value).toUpperCase().replaceAll('-', '_');
       found.algorithm = plain === 'PBKDF2_SHA1' ? 'PBKDF_SHA1' : plain;
     } else if (numbers.includes(camel)) found[camel] = Number(value);
-    // Which it is no target can be told, so it is not kept.
-    else if (camel === 'pepper') found.pepper = value !== false && value !== null && value !== '';
     else if (camel === 'id' && typeof value === 'string') found.id = value;
     else if (camel === 'passwordHashOrder' || camel === 'hashInputOrder') found.passwordHashOrder = String(value);
   }
   const algorithm = found.algorithm as string;
-  // Of Devise, and of directories: nothing else is needed.
-  const named = found.pepper !== undefined || found.id !== undefined;
+  // Of directories: nothing else is needed.
+  const named = found.id !== undefined;
   const bad = [
     ...(firebaseAlgorithms.includes(algorithm) || (algorithm === undefined && named) ? [] : ['algorithm']),
     ...numbers.filter((name) => !isCount(found[name], needed[algorithm]?.includes(name) ?? false)),

@@ -13,10 +13,9 @@ import {
   isWordByte,
   opening,
 } from './lex.ts';
-import { scanRow } from './row.ts';
+import { scanCopy, scanRow } from './row.ts';
 import { createStatements } from './statement.ts';
 
-const TAB = 9;
 const HASH = 35;
 const OPEN = 40;
 const CLOSE = 41;
@@ -122,7 +121,7 @@ export function cutSql(place: Place, wanted: (table: SqlTable) => boolean): Cutt
           const isEnd =
             mode === 'copy' && stop - start === 2 && buffer[start] === BACKSLASH && buffer[start + 1] === DOT;
           if (mode === 'copy' && !isEnd && isWanted) {
-            yield stop - start > recordLimit ? tell(0, 'line_too_long') : tell(copyFields(buffer, start, stop));
+            yield stop - start > recordLimit ? tell(0, 'line_too_long') : tell(scanCopy(buffer, start, stop, cut));
           }
           goOn(end < 0 ? buffer.length : end + 1);
           mode = isEnd ? 'head' : 'copy';
@@ -233,20 +232,6 @@ export function cutSql(place: Place, wanted: (table: SqlTable) => boolean): Cutt
     } finally {
       // What was read is zeroed once the reader asks for more: it holds passwords (P4).
       buffer.fill(0);
-    }
-  }
-
-  function copyFields(buffer: Buffer, start: number, stop: number): number {
-    let fields = 0;
-    for (let from = start; ; ) {
-      const tab = buffer.indexOf(TAB, from);
-      const to = tab < 0 || tab > stop ? stop : tab;
-      bounds[fields * 3] = from - start;
-      bounds[fields * 3 + 1] = to - start;
-      bounds[fields * 3 + 2] = 0;
-      fields++;
-      if (to === stop) return fields;
-      from = to + 1;
     }
   }
 

@@ -3,6 +3,7 @@ import type { Backslash } from './head.ts';
 import { BACKSLASH, closing, isSpace, opening, SINGLE } from './lex.ts';
 import { doubledQuote, backslash as hasBackslash, hasString, isExpression } from './value.ts';
 
+const TAB = 9;
 const OPEN = 40;
 const CLOSE = 41;
 const COMMA = 44;
@@ -99,4 +100,20 @@ function stringEnd(buffer: Buffer, from: number, known: Backslash, final: boolea
     }
   }
   return -1;
+}
+
+/** A line of a COPY block → how many fields it has. */
+export function scanCopy(buffer: Buffer, start: number, stop: number, into: RowBounds): number {
+  const { bounds } = into;
+  let fields = 0;
+  for (let from = start; ; ) {
+    const tab = buffer.indexOf(TAB, from);
+    const to = tab < 0 || tab > stop ? stop : tab;
+    bounds[fields * 3] = from - start;
+    bounds[fields * 3 + 1] = to - start;
+    bounds[fields * 3 + 2] = 0;
+    fields++;
+    if (to === stop) return fields;
+    from = to + 1;
+  }
 }
