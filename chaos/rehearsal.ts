@@ -90,7 +90,7 @@ async function ask(method: string, path: string, body?: object) {
 }
 
 async function migrate(mode: 'execute' | 'reconcile', during: () => Promise<unknown> = async () => {}): Promise<void> {
-  const begun = await ask('POST', '/migrations', { mode, orgs: [org], mails: 'allow' });
+  const begun = await ask('POST', '/migrations', { mode, organizations: [org], mails: 'allow' });
   const id = begun.body?.id as string | undefined;
   if (!id) throw new Error(`migration refused: ${JSON.stringify(begun.body)}`);
   await during();

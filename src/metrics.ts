@@ -1,7 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { type Code, codes, putOff } from './errors.ts';
+import { type Code, codes, putOff, reasons } from './errors.ts';
 import { type BackendName, isFailure, type Outcome, type Result } from './job.ts';
 import type { LaneFacts } from './ledger/beats.ts';
+import type { Standing } from './ledger/divergence-tally.ts';
 import type { QueueDepths } from './ledger/queue-depth.ts';
 
 /**
@@ -88,6 +89,43 @@ export function queueMetrics(read: () => Promise<QueueDepths>): Metrics {
         jobs.set({ queue, state: 'active' }, active);
         jobs.set({ queue, state: 'delayed' }, delayed);
         oldest.set({ queue }, (oldestMs ?? 0) / 1_000);
+      }
+    },
+  };
+}
+
+const causesKnown = new Set<string>([
+  ...Object.keys(reasons),
+  ...[
+    'pending',
+    'unseen',
+    'ahead',
+    'busy',
+    'follow_lost',
+    'v1_behind',
+    'no_hash',
+    'user_missing_in_v2',
+    'user_deleted',
+  ],
+  ...['user_initial', 'identity_mismatch', 'verifier_off', 'not_followed'],
+]);
+
+/** @param read who is not in step now; when it fails the gauge is absent. */
+export function stepMetrics(read: () => Promise<Standing[]>): Metrics {
+  const registry = new Registry();
+  const users = new Gauge({
+    name: 'passferry_not_in_step',
+    help: 'Users whose other backend has not their newest password, by that backend and by cause.',
+    labelNames: ['follower', 'cause'],
+    registers: [registry],
+  });
+  return {
+    registry,
+    async refresh() {
+      const found = await read().catch(() => []);
+      users.reset();
+      for (const { follower, cause, users: n } of found) {
+        users.inc({ follower, cause: causesKnown.has(cause) ? cause : 'other' }, n);
       }
     },
   };

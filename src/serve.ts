@@ -7,10 +7,11 @@ import { allows, type ServeConfig } from './config.ts';
 import { credential } from './credential.ts';
 import { followJobKey, followPublicKeys, readFingerprintKey } from './key-files.ts';
 import { redisKeys } from './keys.ts';
+import { standingOfAll } from './ledger/divergence-tally.ts';
 import { readDepths } from './ledger/queue-depth.ts';
 import { listen } from './listen.ts';
 import type { Log } from './log.ts';
-import { type Metrics, queueMetrics, requestMetrics } from './metrics.ts';
+import { type Metrics, queueMetrics, requestMetrics, stepMetrics } from './metrics.ts';
 import { createOutgoingCheck } from './outgoing.ts';
 import { createSamples } from './producer/audit-samples.ts';
 import { loadCallers, type TokenIssuer } from './producer/callers.ts';
@@ -79,7 +80,11 @@ export async function serve(config: ServeConfig, log: Log, numbers?: Metrics[]):
     orgLimit: { jobs: config.PASSFERRY_ORG_MAX_WAITING, bytes: config.PASSFERRY_ORG_MAX_BYTES },
   });
   const requests = requestMetrics();
-  const ours = [requests, queueMetrics(() => readDepths(redis, redisKeys(config.PASSFERRY_NAMESPACE)))];
+  const ours = [
+    requests,
+    queueMetrics(() => readDepths(redis, redisKeys(config.PASSFERRY_NAMESPACE))),
+    stepMetrics(() => standingOfAll(producer.divergences)),
+  ];
   numbers?.push(...ours);
   let admin: Admin | undefined;
   if (!numbers && config.PASSFERRY_ADMIN_LISTEN) {

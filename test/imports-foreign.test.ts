@@ -40,7 +40,8 @@ async function passferry(args: string[], input = '') {
 function realm(users: { id: string; value: string }[]): string {
   const found = users.map(({ id, value }) => ({
     ...{ id, username: `name of ${id}` },
-    credentials: [{ type: 'password', value, createdDate: 1_700_000_000_000 }],
+    // Later than the users of the target were made: an older one would be stale.
+    credentials: [{ type: 'password', value, createdDate: Date.now() }],
   }));
   return JSON.stringify({ realm: 'invented', enabled: true, users: found });
 }

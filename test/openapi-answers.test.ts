@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { makeJobId } from '../src/ids.ts';
 import { readJobKey } from '../src/key-files.ts';
 import { redisKeys } from '../src/keys.ts';
+import { createDivergences } from '../src/ledger/divergence.ts';
 import { createHolds } from '../src/ledger/holds.ts';
 import { createHeldJobs } from '../src/ledger/quarantine.ts';
 import { hashToken } from '../src/producer/callers.ts';
@@ -287,6 +288,63 @@ describe('real answers', () => {
     await ask(403, 'GET', '/holds');
   });
 
+  it('of migrations are as the document says', async () => {
+    await person();
+    const { id } = (await ask(202, 'POST', '/migrations', { mode: 'plan', organizations: ['acme'] })).body;
+    const one = `/migrations/${id}`;
+    const { headers: of } = await ask(200, 'GET', one, undefined, { headers: { prefer: 'wait=20' } });
+    await ask(304, 'GET', one, undefined, { headers: { 'if-none-match': of.get('etag') ?? '' } });
+    await ask(200, 'GET', '/migrations');
+    await ask(400, 'GET', '/migrations?limit=x');
+    await ask(200, 'GET', `${one}/rejects`);
+    await ask(200, 'GET', `${one}/evidence`);
+    for (const verb of ['pause', 'resume', 'cancel']) await ask(409, 'POST', `${one}:${verb}`);
+    await ask(409, 'POST', `${one}:tune`, { rate: 5 });
+    await ask(400, 'POST', `${one}:tune`, { rate: 'x' });
+    await ask(400, 'POST', '/migrations', { mode: 'plan', organizations: ['acme'], more: 1 });
+    await ask(403, 'POST', '/migrations', { mode: 'plan', organizations: ['acme'] }, { as: 'reader' });
+    await ask(409, 'POST', '/migrations', { mode: 'execute', organizations: ['acme'] });
+    await ask(404, 'GET', '/migrations/r0-0123456789abcdefghjkmnpqrs');
+    await ask(401, 'GET', one, undefined, { as: null });
+    const paused = { mode: 'reconcile', organizations: ['acme'], window: nextHours() };
+    const { id: standing } = (await ask(202, 'POST', '/migrations', paused)).body;
+    await ask(409, 'POST', '/migrations', paused);
+    await ask(200, 'POST', `/migrations/${standing}:tune`, { rate: 5, window: null });
+    for (const verb of ['pause', 'resume', 'cancel']) await ask(200, 'POST', `/migrations/${standing}:${verb}`);
+  });
+
+  it('of stages are as the document says', async () => {
+    const told = { as: 'admin', headers: json } as const;
+    const one = '/stages/acme';
+    await ask(200, 'GET', '/stages', undefined, asOperator);
+    await ask(200, 'GET', '/stages');
+    await ask(400, 'GET', '/stages?cursor=a&cursor=b');
+    await ask(200, 'GET', one);
+    await ask(404, 'GET', '/stages/other');
+    await ask(403, 'GET', '/stages/*');
+    await ask(200, 'GET', `${one}:plan?stage=dual-v1`);
+    await ask(400, 'GET', `${one}:plan?stage=v9`);
+    await ask(403, 'PUT', one, { stage: 'v1' }, { as: 'reader', headers: json });
+    await ask(400, 'PUT', one, { stage: 'v9' }, told);
+    await ask(409, 'PUT', one, { stage: 'dual-v2' }, told);
+    await ask(409, 'PUT', one, { stage: 'v1', version: 9 }, told);
+    await ask(200, 'PUT', one, { stage: 'v1', reason: 'test' }, told);
+    await ask(200, 'PUT', one, { stage: 'dual-v1', force: true, reason: 'test' }, told);
+    await ask(200, 'PUT', one, { stage: 'v1' }, told);
+    const at = { org: 'acme', user: 'behind' };
+    const divergences = createDivergences(redis, keys);
+    await divergences.note(at, { follower: 'v2', seq: '1', tries: 1, cause: 'no_hash' }, 600_000);
+    await ask(200, 'GET', '/divergence');
+    await ask(400, 'GET', '/divergence?cursor=x');
+    await ask(404, 'GET', '/divergence?org=other');
+    await ask(200, 'GET', '/status');
+    await ask(200, 'GET', '/why?user=behind');
+    await ask(200, 'POST', '/divergence:redrive', { cause: 'no_hash' }, told);
+    await ask(403, 'POST', '/divergence:redrive', {}, { as: 'reader', headers: json });
+    await ask(400, 'POST', '/divergence:redrive', { org: 'a\nb' }, told);
+    await divergences.settle(at, '9999999999999999');
+  });
+
   it('of webhooks are as the document says', async () => {
     const admin = { as: 'admin' } as const;
     const told = { as: 'admin', headers: json } as const;
@@ -348,3 +406,9 @@ describe('real answers', () => {
     expect(seen.screenshot.length).toBeGreaterThan(20_000);
   }, 60_000);
 });
+
+/** Hours of which none is now. */
+function nextHours(): string {
+  const at = (ms: number) => new Date(Date.now() + ms).toISOString().slice(11, 16);
+  return `${at(6 * 3_600_000)}-${at(7 * 3_600_000)}`;
+}

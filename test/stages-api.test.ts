@@ -14,7 +14,7 @@ import { type Condition, type ConditionName, conditionsOf } from '../src/produce
 import type { StepFacts } from '../src/producer/stages/facts.ts';
 import { twoStagesOnly } from '../src/producer/stages/move-conditions.ts';
 import { movesOf } from '../src/producer/stages/moves.ts';
-import { type Stage, type StageSetting, stageNames, stageOfUser } from '../src/stage.ts';
+import { percentile, type Stage, type StageSetting, stageNames, stageOfUser } from '../src/stage.ts';
 import { newPassword } from './kit/conformance.ts';
 import { atEnd } from './kit/files.ts';
 import { type Passferry, startPassferry } from './kit/passferry.ts';
@@ -29,7 +29,7 @@ let divergences: ReturnType<typeof createDivergences>;
 let migrated: ReturnType<typeof createMigrated>;
 
 beforeAll(async () => {
-  pf = await startPassferry();
+  pf = await startPassferry({ v1Cost: 10 });
   redis = new Redis(pf.redis.url);
   atEnd(async () => redis.disconnect());
   const jobKey = readJobKey(pf.keysDir);
@@ -66,8 +66,8 @@ async function step(org: string, stage: Stage, more: object = {}): Promise<void>
 const force = { force: true, reason: 'test' };
 /** A run over everybody that was over `ago` ms ago. */
 async function ran(org: string, over: Partial<Migrated> = {}): Promise<void> {
-  const [seconds] = await redis.time();
-  const now = Number(seconds) * 1_000 + 1_000;
+  const [seconds, micros] = (await redis.time()) as unknown as [string, string];
+  const now = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
   const run = {
     run: 'r',
     kind: 'catch-up',
@@ -421,7 +421,10 @@ test('the moves of a change are those that its users make', () => {
   const spots = stageNames.flatMap((stage) =>
     [0, 1, 50, 99].map((percent) => ({ stage, percent, version: 1, since: 0 })),
   );
-  const users = Array.from({ length: 2_000 }, (_, i) => `u${i}`);
+  // One user at each of a hundred places.
+  const places = new Map(Array.from({ length: 3_000 }, (_, i) => [percentile('o', `u${i}`), `u${i}`]));
+  const users = [...places.values()];
+  expect(users).toHaveLength(100);
   for (const before of spots) {
     for (const next of spots) {
       const moved = new Set(

@@ -11,7 +11,6 @@ import { createStageTable } from '../src/ledger/stages.ts';
 import { createLog } from '../src/log.ts';
 import { hashToken } from '../src/producer/callers.ts';
 import { serve } from '../src/serve.ts';
-import { atEnd } from './kit/files.ts';
 import { type ProcessWorld, startProcessWorld } from './kit/process-world.ts';
 import { spawnNode } from './kit/processes.ts';
 import { waitFor } from './kit/wait.ts';
@@ -25,13 +24,13 @@ let own: Awaited<ReturnType<ProcessWorld['installation']>>;
 let worker: Awaited<ReturnType<typeof own.work>>;
 let redis: Redis;
 let url: string;
+let closing = async () => {};
 
 beforeAll(async () => {
   world = await startProcessWorld();
   own = await world.installation(namespace);
   worker = await own.work();
   redis = new Redis(world.redis.url);
-  atEnd(async () => redis.disconnect());
   const callersFile = join(world.keysDir, 'callers.json');
   const caller = {
     name: 'night',
@@ -48,9 +47,13 @@ beforeAll(async () => {
     createLog('silent', 'test'),
   );
   url = serving.url;
-  atEnd(() => serving.close());
+  closing = async () => {
+    await serving.close();
+    redis.disconnect();
+    await world.close();
+  };
 }, 180_000);
-afterAll(() => world?.close(), 60_000);
+afterAll(() => closing(), 60_000);
 
 async function cli(...args: string[]): Promise<{ code: number | null; lines: string[] }> {
   const child = spawnNode(['src/cli/main.ts', ...args, '--url', url], { PASSFERRY_TOKEN: 'pf_night' });
@@ -113,7 +116,8 @@ it('waits until the lease of a frozen worker is over, and says what drains', asy
   worker.stop();
   const table = createStageTable(redis, keys, readJobKey(world.keysDir));
   try {
-    const set = await cli('stages', 'set', 'acme', 'v1', '--wait', '1s');
+    // Nobody else is there: that is gone over.
+    const set = await cli('stages', 'set', 'acme', 'v1', '--wait', '1s', '--force', '--reason', 'the worker is frozen');
     expect(set.code, text(set)).toBe(4);
     expect(text(set)).toMatch(/acme: 1 writes go by the older setting, \d+ s at most/);
     expect((await table.draining()).get('acme')?.leases).toBe(1);

@@ -14,7 +14,7 @@ export const isOver = ({ state }: RunView) => state === 'completed' || state ===
 export async function watch(
   api: ApiClient,
   id: string,
-  options: { wait?: number | undefined; quiet?: boolean | undefined; until?: (view: RunView) => boolean },
+  options: { wait?: number | undefined; quiet?: boolean | undefined; until?: (view: RunView) => boolean; path?: string },
   signal: AbortSignal,
 ): Promise<RunView> {
   const { wait, quiet, until: enough = () => false } = options;
@@ -24,7 +24,7 @@ export async function watch(
   try {
     for (let delay = 500; ; delay = nextDelay(delay)) {
       const reply = await api
-        .request<RunView>('GET', `/imports/${encodeURIComponent(id)}`, { signal })
+        .request<RunView>('GET', `${options.path ?? '/imports'}/${encodeURIComponent(id)}`, { signal })
         .catch((thrown: CliError) => {
           if (signal.aborted || performance.now() - lastAnswer > patience) throw thrown;
           return undefined;

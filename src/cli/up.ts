@@ -71,7 +71,8 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
       verifiers,
       tokens: { [v2Token]: { userId: 'passferry', roles: { instance: ['IAM_OWNER'] } } },
       orgs: Object.values(sampleOrgs),
-      users: samplePeople.filter((p) => p.org === sampleOrgs.v2).map((p) => ({ ...p, password: samplePassword })),
+      // Those of v1 are known here too, and cannot log in: they can be brought over.
+      users: samplePeople.map((p) => (p.org === sampleOrgs.v2 ? { ...p, password: samplePassword } : p)),
     });
     releases.push(() => sandbox.close());
 

@@ -58,8 +58,8 @@ export function createCancel(options: {
           ...['', 'v1', '', 'canceled', '', ''],
           ...['0', 0, '', 0, '', '0', '0'],
           ...entryOf(jobKey, record, outcome),
-          // No row of a page.
-          ...['', ''],
+          // No row of a page, and nobody follows.
+          ...['', '', '0', '', ''],
         ],
       )) as [string, ...string[]];
       if (reply[0] === 'ok') return { kind: 'ended', outcome: { ...outcome, at: Number(reply[1]) } };

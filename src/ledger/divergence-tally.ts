@@ -45,3 +45,34 @@ export async function tallyOf(
   }
   return tally;
 }
+
+export interface Standing {
+  follower: BackendName | 'unknown';
+  cause: string;
+  users: number;
+}
+
+/** All organizations together. Who was not looked at any more has the cause `unseen`, so that the sum is exact. */
+export async function standingOfAll(divergences: Divergences, most = 10_000): Promise<Standing[]> {
+  const by = new Map<string, Standing>();
+  const add = (follower: Standing['follower'], cause: string, users: number) => {
+    const name = `${follower} ${cause}`;
+    by.set(name, { follower, cause, users: (by.get(name)?.users ?? 0) + users });
+  };
+  let left = most;
+  for (const org of await divergences.organizations()) {
+    const all = await divergences.count(org);
+    let looked = 0;
+    let cursor = '0';
+    while (left > 0 && looked < all) {
+      const found = await divergences.list(org, cursor, chunk);
+      for (const { follower, cause } of found.list) add(follower, cause, 1);
+      looked += found.list.length;
+      left -= found.list.length;
+      cursor = found.cursor;
+      if (cursor === '0') break;
+    }
+    if (all > looked) add('unknown', 'unseen', all - looked);
+  }
+  return [...by.values()];
+}

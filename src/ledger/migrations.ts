@@ -29,7 +29,7 @@ export function createMigrations(redis: Redis, keys: Keys) {
         redis,
         takeOrgs,
         [keys.migrating, keys.migrations],
-        [run, ...names],
+        [run, keys.run(''), ...names],
       )) as string[];
       return taken ? { busy: { run: taken, org: org as string } } : {};
     },
@@ -68,13 +68,17 @@ export async function readCounts(redis: Redis, keys: Keys, run: string): Promise
   return counts;
 }
 
-/** KEYS migrating, migrations · ARGV run, orgs … → {run, org} of who is in the way | {} */
+/** KEYS migrating, migrations · ARGV run, beginning of the keys of runs, orgs … → {run, org} of who is in the way | {} */
 const takeOrgs = `${prelude}
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local holder = redis.call('HGET', KEYS[1], ARGV[i])
-  if holder and holder ~= ARGV[1] and redis.call('ZSCORE', KEYS[2], holder) then return {holder, ARGV[i]} end
+  if holder and holder ~= ARGV[1] and redis.call('ZSCORE', KEYS[2], holder) then
+    -- One that is over is in nobody's way, though its end is not on record yet.
+    local state = redis.call('HGET', ARGV[2] .. holder, 'state')
+    if state ~= 'completed' and state ~= 'cancelled' then return {holder, ARGV[i]} end
+  end
 end
-for i = 2, #ARGV do redis.call('HSET', KEYS[1], ARGV[i], ARGV[1]) end
+for i = 3, #ARGV do redis.call('HSET', KEYS[1], ARGV[i], ARGV[1]) end
 redis.call('ZADD', KEYS[2], 'NX', now_ms(), ARGV[1])
 return {}
 `;

@@ -135,7 +135,7 @@ export function createInStep(deps: InStepDeps) {
         if (applied.result === 'stale') return { kind: 'refused', reason: 'ahead', seq: stored.seq };
         const changedAt = applied.details ? Date.parse(applied.details.changeDate) : 0;
         if (applied.result !== 'superseded') await mirrors.followed(at, { seq: stored.seq, jobId, changedAt });
-        return { kind: applied.result === 'set' ? 'mirrored' : 'unchanged', seq: stored.seq };
+        return { kind: applied.result === 'set' ? 'mirrored' : 'unchanged', seq: stored.seq, ours: true };
       } finally {
         hash.wipe();
       }

@@ -22,8 +22,8 @@ export interface MirrorDeps {
 
 /** How bringing one user in step ended. */
 export type MirrorEnd =
-  /** v2 has v1's hash: sent just now, or it had it already. `seq`: up to which change of ours. */
-  | { kind: 'mirrored' | 'unchanged'; seq: string }
+  /** v2 has v1's hash: sent just now, or it had it already. `seq`: up to which change of ours; `ours`: we wrote it to v1. */
+  | { kind: 'mirrored' | 'unchanged'; seq: string; ours: boolean }
   /** It cannot be, as both sides stand now. */
   | { kind: 'refused'; reason: string; seq: string };
 
@@ -55,6 +55,7 @@ export async function mirrorUser(
     const stored = await readV1(at, deps, signal);
     try {
       const seq = seqOf(stored, taken);
+      const ours = stored.appliedSeq !== undefined;
       const mark = mirrorMark(jobKey, at, stored.hash?.bytes() ?? Buffer.alloc(0), stored.user.changeRequired ?? false);
       const jobId = taken.v1?.jobId ?? mirrorJob;
       if (taken.attempt) {
@@ -67,7 +68,7 @@ export async function mirrorUser(
       if (judged.kind === 'refused') return { kind: 'refused', reason: judged.reason, seq };
       if (judged.kind === 'unchanged') {
         await mirrors.done(at, token, { seq, jobId, changedAt: taken.v2?.changedAt ?? 0, mark });
-        return { kind: 'unchanged', seq };
+        return { kind: 'unchanged', seq, ours };
       }
       const { hash, changeRequired, before } = judged;
       try {
@@ -88,7 +89,7 @@ export async function mirrorUser(
         trace('mirror:sent', { jobId, backend: 'v2' });
         const changedAt = details ? Date.parse(details.changeDate) : await readBack(at, v2, before, signal);
         await mirrors.done(at, token, { seq, jobId, changedAt, mark });
-        return { kind: 'mirrored', seq };
+        return { kind: 'mirrored', seq, ours };
       } catch (thrown) {
         if (thrown instanceof PassferryError && thrown.effect === 'none') await mirrors.unrecord(at, token);
         throw thrown;

@@ -622,6 +622,7 @@ describe('rights in PostgreSQL', () => {
     expect(told).toContain('no_right_to_read columns.emailVerified');
     expect(told).toContain('no_right_to_write columns.password');
     expect(told).toContain('no_right_to_write set.1');
+    expect(found.map(({ code }) => code)).toContain('no_right_to_side_tables');
     expect(told).not.toContain('no_right_to_read columns.email');
     await backend.close();
     await fixture.close();

@@ -76,6 +76,12 @@ const ofRun = (rest: string, more: Partial<Row>): Row => ({
   ...{ may: ['import', 'admin'], granted: 409, lacking: 404, ...more },
 });
 
+/** A run that is no migration: there is none for anybody. Those that are stand in `migrate-api.test.ts`. */
+const ofNoMigration = (rest: string): Row => ({
+  ask: ({ run }) => ({ path: `/migrations/${run}${rest}` }),
+  ...{ may: [], granted: 200, lacking: 404 },
+});
+
 const ofOrg = (path: string, may: readonly Permission[], granted = 200): Row => ({
   ask: (things) => ({ path: path.replace('{user}', things.user), headers: inOrg(things) }),
   ...{ may, granted },
@@ -160,6 +166,19 @@ export const table: Record<string, Row> = {
   'PUT /holds/{backend}': ofAll({ path: '/holds/v2', body: reason, headers: json }),
   'DELETE /holds/{backend}': ofAll({ path: '/holds/v2' }),
   // A list of what may be seen: of nothing it is empty.
+  // `ungranted`: as with an organization that is named in a body, nobody learns whether it exists.
+  'POST /migrations': {
+    ask: ({ org }) => ({ path: '/migrations', body: { mode: 'plan', organizations: [org] }, headers: json }),
+    ...{ may: ['migrate', 'admin'], granted: 202, lacking: 403, ungranted: 403 },
+  },
+  'GET /migrations': ofOrg('/migrations', ['migrate', 'read', 'admin']),
+  'GET /migrations/{id}': ofNoMigration(''),
+  'GET /migrations/{id}/rejects': ofNoMigration('/rejects'),
+  'GET /migrations/{id}/evidence': ofNoMigration('/evidence'),
+  'POST /migrations/{id}:pause': ofNoMigration(':pause'),
+  'POST /migrations/{id}:resume': ofNoMigration(':resume'),
+  'POST /migrations/{id}:cancel': ofNoMigration(':cancel'),
+  'POST /migrations/{id}:tune': ofNoMigration(':tune'),
   'GET /stages': { ask: () => ({ path: '/stages' }), may: permissions, granted: 200, lacking: 200, ungranted: 200 },
   'GET /stages/{org}': {
     ask: ({ org }) => ({ path: `/stages/${org}` }),
@@ -169,10 +188,10 @@ export const table: Record<string, Row> = {
     ask: ({ org }) => ({ path: `/stages/${org}:plan?stage=dual-v1` }),
     ...{ may: ['read', 'migrate', 'admin', 'operate'], granted: 200 },
   },
-  // A step that skips, from wherever it stands.
+  // No stage at all: nothing moves.
   'PUT /stages/{org}': {
-    ask: ({ org }) => ({ path: `/stages/${org}`, body: { stage: 'dual-v2', percent: 99 }, headers: json }),
-    ...{ may: ['migrate', 'admin', 'operate'], granted: 409 },
+    ask: ({ org }) => ({ path: `/stages/${org}`, body: {}, headers: json }),
+    ...{ may: ['migrate', 'admin', 'operate'], granted: 400 },
   },
   'GET /divergence': ofOrg('/divergence', ['read', 'migrate', 'admin']),
   'POST /divergence:redrive': {

@@ -76,12 +76,27 @@ export async function check(
 }
 
 async function checkSideTables(db: SqlClient, { sideSchema }: Mapping, find: Find, signal?: AbortSignal) {
-  const named = (name: string) => (sideSchema === undefined ? ident(name) : ident(sideSchema, name));
-  for (const name of ['passferry_schema', ...sideTables]) {
-    const [row] = await run(db, sql`select to_regclass(${named(name).texts.join('')}) is not null as "there"`, signal);
-    if (row?.there !== true) return find('side_tables_missing');
-  }
-  const schema = named('passferry_schema');
+  // By the catalogue, which everybody may read: the tables themselves, and even their schema, may be closed to our account.
+  const rows = await run(
+    db,
+    sql`select c.relname as "name", has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT') as "reads",
+          has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'UPDATE') as "writes"
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relname like 'passferry\\_%' and c.relkind in ('r', 'p', 'v', 'f')
+          and ${sideSchema === undefined ? sql`pg_table_is_visible(c.oid)` : sql`n.nspname = ${sideSchema}`}`,
+    signal,
+  );
+  const seen = new Map(rows.map((row) => [row.name, row]));
+  if (['passferry_schema', ...sideTables].some((name) => !seen.has(name))) return find('side_tables_missing');
+  const closed =
+    seen.get('passferry_schema')?.reads !== true ||
+    sideTables.some((name) => {
+      const row = seen.get(name);
+      // What an organization asks of passwords is only read.
+      return row?.reads !== true || (name !== 'passferry_policies' && row.writes !== true);
+    });
+  if (closed) return find('no_right_to_side_tables');
+  const schema = sideSchema === undefined ? ident('passferry_schema') : ident(sideSchema, 'passferry_schema');
   const [row] = await run(db, sql`select coalesce(max("version"), 0)::integer as "version" from ${schema}`, signal);
   if (Number(row?.version) < schemaVersion) find('side_tables_missing');
 }

@@ -8,6 +8,7 @@ export const findings = {
   condition_fails: ['error', 'the table cannot be read with these conditions: a value does not fit its column'],
   no_right_to_read: ['error', 'our account may not read the column'],
   no_right_to_write: ['error', 'our account may not change the column, and the mapping does not say readOnly'],
+  no_right_to_side_tables: ['error', 'our account may not read and change our own tables'],
   side_tables_missing: [
     'error',
     'our own tables are not there, or older than this version: start with PASSFERRY_V1_MIGRATE=true once',

@@ -16,8 +16,6 @@ const mostLooked = 5_000;
  * once; `migrate` there, or `operate`, which is told nobody's id.
  */
 export function registerDivergence(app: FastifyInstance, { producer, callers }: HttpDeps): void {
-  const { divergences } = producer;
-
   app.get<{ Querystring: Fields }>('/divergence', async (request) => {
     const caller = await callers.authenticate(request.headers.authorization);
     const org = checked(one(request.query, 'org') ?? ownActingOrg(caller, header(request, 'x-zitadel-orgid')));
@@ -25,6 +23,7 @@ export function registerDivergence(app: FastifyInstance, { producer, callers }: 
     const cause = one(request.query, 'cause');
     let cursor = one(request.query, 'cursor') ?? '0';
     if (!/^\d{1,20}$/.test(cursor)) throw badField('cursor', 'cursor_invalid');
+    const { divergences } = producer;
     const count = await divergences.count(org);
     const users: object[] = [];
     let looked = 0;
@@ -55,7 +54,7 @@ export function registerDivergence(app: FastifyInstance, { producer, callers }: 
     if (!mayOperate(caller)) authorize(caller, org, 'migrate');
     const cause = one(given, 'cause');
     await begun(request, { ...(cause !== undefined && { why: cause }) });
-    const redriven = await divergences.redrive(org, cause);
+    const redriven = await producer.divergences.redrive(org, cause);
     record?.about({ count: redriven });
     return { org, redriven };
   });

@@ -3,7 +3,7 @@ import { PassferryError } from '../../errors.ts';
 import { makeIdempotencyKey } from '../../ids.ts';
 import type { AuditAction } from '../../ledger/audit-record.ts';
 import type { RunOptions, RunView } from '../../run.ts';
-import { authorize, type Caller, isGranted, mayOperate, ownActingOrg } from '../callers.ts';
+import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { parsePrefer } from '../prefer.ts';
 import { untilAny } from '../v1-call.ts';
 import { parseIdempotencyKey } from '../validate.ts';
@@ -35,7 +35,7 @@ export function registerMigrations(app: FastifyInstance, deps: HttpDeps): void {
     const org = ownActingOrg(caller, header(request, 'x-zitadel-orgid'));
     about(request, 'migrate', caller, org);
     const asked = parseMigration(request.body);
-    const orgs = orgsOf(caller, asked, callers.orgs());
+    const orgs = orgsOf(caller, asked);
     const given = header(request, 'idempotency-key');
     const idempotencyKey = given === undefined ? makeIdempotencyKey() : parseIdempotencyKey(given);
     const home = orgs.includes(org) ? org : (orgs[0] as string);
@@ -124,7 +124,7 @@ export function registerMigrations(app: FastifyInstance, deps: HttpDeps): void {
     about(request, action, caller);
     const view = await visible(caller, id);
     about(request, action, caller, view.org, { run: view.id });
-    for (const org of view.options.migration?.orgs ?? []) mayMigrate(caller, org);
+    for (const org of view.options.migration?.orgs ?? []) authorize(caller, org, 'migrate');
     await begun(request);
     await (verbs[verb] as (typeof verbs)[string])(view.id, request.query, request.body);
     request.log.info({ runId: view.id, org: view.org, by: caller.name, verb }, 'a person did something with a migration');
@@ -132,16 +132,11 @@ export function registerMigrations(app: FastifyInstance, deps: HttpDeps): void {
   });
 }
 
-/** `operate` may everywhere, as with stages. Errors of `authorize`. */
-function mayMigrate(caller: Caller, org: string): void {
-  if (!mayOperate(caller)) authorize(caller, org, 'migrate');
-}
-
 /** Those that were named, each of them granted; or all that are. Error: `org_not_granted`, with each that is not. */
-function orgsOf(caller: Caller, { organizations }: AskedMigration, known: string[]): string[] {
-  const may = (org: string) => mayOperate(caller) || isGranted(caller, org, 'migrate');
+function orgsOf(caller: Caller, { organizations }: AskedMigration): string[] {
+  const may = (org: string) => isGranted(caller, org, 'migrate');
   if (!organizations) {
-    const all = [...new Set([...known, ...Object.keys(caller.grants)])].filter((org) => org !== '*' && may(org)).sort();
+    const all = Object.keys(caller.grants).filter(may).sort();
     if (all.length === 0) throw new PassferryError('org_not_granted');
     return all;
   }

@@ -1,7 +1,7 @@
 import { PassferryError } from '../../errors.ts';
 import { isRunId } from '../../ids.ts';
 import type { RunView } from '../../run.ts';
-import { type Caller, isGranted, mayOperate } from '../callers.ts';
+import { type Caller, isGranted } from '../callers.ts';
 import type { HttpDeps } from './deps.ts';
 
 /** Whether runs of the organization, and rows that are in it, are told to the caller: `import` or `read`. */
@@ -17,9 +17,9 @@ export function createVisibleRun({ producer }: Pick<HttpDeps, 'producer'>) {
   };
 }
 
-/** Whether migrations of the organization are told to the caller: `read` or `migrate` there, or `operate`. */
+/** Whether migrations of the organization are told to the caller: `read` or `migrate` there. */
 export const maySee = (caller: Caller, org: string): boolean =>
-  mayOperate(caller) || isGranted(caller, org, 'read') || isGranted(caller, org, 'migrate');
+  isGranted(caller, org, 'read') || isGranted(caller, org, 'migrate');
 
 /** The same for migrations, whose numbers are of all their organizations together: each of them must be granted. */
 export function createVisibleMigration({ producer }: Pick<HttpDeps, 'producer'>) {

@@ -13,6 +13,7 @@ import { jobPaths } from './jobs.ts';
 import type { Paths } from './operation.ts';
 import { resetPaths } from './resets.ts';
 import { namedSchemas } from './schema.ts';
+import { migrationPaths } from './migrations.ts';
 import { stagePaths } from './stages.ts';
 import { statusPaths } from './status.ts';
 import { v1Paths, v1Responses } from './v1.ts';
@@ -37,6 +38,7 @@ const tags = {
   imports: 'Whole files',
   resets: 'Links, unknown or generated passwords for lists of users',
   holds: 'Stopping what is sent to a backend',
+  migrations: 'Everybody of v1 is brought to v2, by hash',
   stages: 'Which backend is written and which one leads, on the way from v1 to v2',
   status: 'What is slow, why, and what to do',
   audit: 'Who asked for what, and what became of it',
@@ -58,6 +60,7 @@ export function openApiDocument() {
     resetPaths,
     evidencePaths,
     holdPaths,
+    migrationPaths,
     stagePaths,
     divergencePaths,
     statusPaths,

@@ -8,7 +8,7 @@ import { count, type Fields, name, orgId, refTo, runId, sample, text, time } fro
 
 const tag = 'imports';
 
-const evidence = name(
+export const evidence = name(
   'Evidence',
   z
     .object({

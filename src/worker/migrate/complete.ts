@@ -6,7 +6,7 @@ import type { Migrated, MigrationOptions } from '../../migration.ts';
 import type { JobKey } from '../../signature.ts';
 
 /** Of these nothing is to be brought anywhere. */
-const calm = new Set(['unchanged', 'equal', 'no_hash', 'user_deleted']);
+const calm = new Set(['unchanged', 'equal', 'followed', 'no_hash', 'user_deleted']);
 const inStep = new Set([...calm, 'mirrored', 'created']);
 
 /** Puts on record what a run has seen of each of its organizations, once it has gone over all users. Repeating is harmless. */

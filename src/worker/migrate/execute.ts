@@ -53,7 +53,9 @@ export function createExecute(
         await holds.met(run, undefined);
         trace('migration:row', { jobId: data.jobId, reason: end.kind });
         const result = end.kind === 'unchanged' ? 'unchanged' : 'mirrored';
-        return { end: result, counter: result, verdict: end.kind, more: [] };
+        // A change of our own that was on its way: nobody else wrote v1.
+        const verdict = end.kind === 'mirrored' && end.ours ? 'followed' : end.kind;
+        return { end: result, counter: result, verdict, more: [] };
       }
       case 'refused': {
         if (end.reason === 'ability_missing') {
