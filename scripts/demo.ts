@@ -1,23 +1,32 @@
-/** `npm run demo`: a messy file from its dry run to a clean second run of what was corrected, with logins as the proof. */
-import { spawn } from 'node:child_process';
+/**
+ * `npm run demo`: a messy file from its dry run to a clean second run of what was corrected, with logins as the proof.
+ * `npm run demo -- --story migration`: an organization from v1 to v2.
+ */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { withThreadPool } from '../src/cli/thread-pool.ts';
 import { type Up, up } from '../src/cli/up.ts';
 import { sampleOrgs } from '../src/cli/up-people.ts';
 import { createLog } from '../src/log.ts';
 import { Secret } from '../src/secret.ts';
+import { playMigration } from './demo-migration.ts';
+import { demoParts, say, step } from './demo-parts.ts';
 import { correctedFile, demoFile, demoPeople, oldPassword } from './demo-people.ts';
 import { ensureRedis } from './servers.ts';
 
 const folder = '.passferry/demo';
-const cli = ['--import', 'tsx', 'src/cli/main.ts'];
+const { command, request, sessionLogin } = demoParts(folder);
 
 const code = await withThreadPool();
 if (code !== undefined) process.exit(code);
 
-const say = (text: string) => process.stdout.write(`${text}\n`);
-const step = (text: string) => say(`\n── ${text}`);
+const { story } = parseArgs({ options: { story: { type: 'string', default: 'import' } } }).values;
+if (story === 'migration') {
+  await playMigration(folder);
+  process.exit(0);
+}
+if (story !== 'import') throw new Error('the stories are import and migration');
 
 const redis = await ensureRedis();
 rmSync(folder, { recursive: true, force: true });
@@ -97,33 +106,6 @@ async function seed({ v1, sandbox }: Up): Promise<void> {
   say(`   300 invented people have the password "${oldPassword}"`);
 }
 
-async function command(expected: number, ...args: string[]): Promise<void> {
-  say(`   $ passferry ${args.join(' ')}`);
-  const child = spawn(process.execPath, [...cli, ...args], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, PASSFERRY_DATA: folder },
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('exit', resolve);
-  });
-  if (code !== expected) throw new Error(`it ended with exit code ${code}, expected ${expected}`);
-}
-
-async function request(at: Up, user: string, org: string, password: string, headers: Record<string, string>) {
-  const token = readFileSync(at.tokenFile, 'utf8').trim();
-  const path = `/management/v1/users/${user}/password`;
-  const answer = await fetch(at.url + path, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'x-zitadel-orgid': org, ...headers },
-    body: JSON.stringify({ password }),
-  });
-  say(`   POST ${path}  (organization ${org})`);
-  say(`   ${answer.status} ${await answer.text()}`);
-  if (!answer.ok) throw new Error('the request failed');
-  return answer;
-}
-
 async function prove({ v1, sandbox }: Up, person: { id: string; org: string; password: string }): Promise<void> {
   const login = async (password: string) =>
     person.org === sampleOrgs.v1
@@ -135,15 +117,4 @@ async function prove({ v1, sandbox }: Up, person: { id: string; org: string; pas
     `   ${backend} ${person.id}: new password ${works ? 'logs in' : 'FAILS'}, old one ${oldWorks ? 'STILL WORKS' : 'refused'}`,
   );
   if (!works || oldWorks) throw new Error('a login did not go as it should');
-}
-
-/** A login as an application does it: a session with a password check. */
-async function sessionLogin(url: string, userId: string, password: string): Promise<boolean> {
-  const token = readFileSync(join(folder, 'v2-token'), 'utf8').trim();
-  const answer = await fetch(`${url}/v2/sessions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ checks: { user: { userId }, password: { password } } }),
-  });
-  return answer.ok;
 }

@@ -62,6 +62,10 @@ export const reasons = {
     'invalid_argument',
     'It is not known how old these passwords are: add a column set_at, or say asOf (a date, or now).',
   ],
+  hash_here_unsupported: [
+    'failed_precondition',
+    'The workers cannot hash for the backend of this organization: it must hash elsewhere, take bcrypt, and tell its password policy.',
+  ],
   user_id_missing: ['invalid_argument', 'The user id is missing.'],
   user_id_invalid: ['invalid_argument', 'The user id must have 1 to 200 characters, none of them a control character.'],
   org_id_invalid: [

@@ -45,6 +45,8 @@ export interface SetPasswordData {
   runAt?: number;
   /** What is sealed is the hash of a password, in the form that backends take. */
   hash?: HashFacts;
+  /** The worker hashes the password with bcrypt of this cost, and sends the hash. */
+  hashHere?: number;
   /** A row of a reset. */
   reset?: { mode: 'link' | 'random' | 'generate'; endSessions?: true };
   /** A row that names its user otherwise: `user` is not known yet. */

@@ -39,6 +39,8 @@ export interface PageHead {
   dryRun?: true;
   /** Share of the rows whose login is proved, 0 to 1. Default 0.01. */
   proofShare?: number;
+  /** Workers hash its passwords with bcrypt of this cost, and send hashes. */
+  hashHere?: number;
   /** Its rows name no passwords. `endSessions`: whoever is logged in has to log in again, where the backend can do that. */
   reset?: { mode: ResetMode; endSessions?: true };
   /**

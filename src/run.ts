@@ -32,8 +32,7 @@ export const holdReasons = {
   backend_slow: 'The backend takes too long for each change. Goes on by itself when it is faster.',
   stage_not_dual:
     'Users of an organization are not written in both backends any more. Bring it to dual-v1, then resume; or cancel.',
-  target_unsupported:
-    'The backend is of a version that takes no hashes. Update it, then resume; or cancel.',
+  target_unsupported: 'The backend is of a version that takes no hashes. Update it, then resume; or cancel.',
   divergence_grows:
     'More and more users are not in step, beside those that this run could not bring in step. Look at the divergences, then resume or cancel.',
   columns_swapped:
@@ -90,6 +89,8 @@ export interface RunOptions {
   maxFailures?: number;
   /** The backend may mail users that their password was changed. */
   mails?: 'allow';
+  /** Workers check the policy, hash with bcrypt of this cost, and send hashes: the backend does not hash. */
+  hashHere?: number;
   /** Share of rows whose login is proved, 0 to 1. */
   proofShare?: number;
   /** No row begins before, ms since the epoch. */
@@ -114,7 +115,7 @@ export interface RunOptions {
   comments?: true;
   /** The caller said that the passwords are those of now. */
   asOfNow?: true;
-  /** Same user twice: `last` row wins (default), or later ones are refused. */
+  /** Same user twice: `last` row wins (default of our own formats), or later ones are refused. */
   duplicates?: 'last' | 'refuse';
   [more: string]: unknown;
 }
@@ -158,7 +159,7 @@ export interface RunView {
   /** Rows read so far: those that were accepted and those that were refused. */
   received: number;
   rejected: number;
-  /** Rows that name a user whom the file had named before: of each user the last row wins. Known when the file has been read. */
+  /** Rows that name a user whom the file had named before; `options.duplicates` says which one counts. Known when the file has been read. */
   repeated?: number;
   /**
    * Rows with a hash instead of a password: their policy was not checked. `proved`: the asker tried one known password of the source;
@@ -169,6 +170,8 @@ export interface RunView {
     policyChecked: false;
     proved: 'known_password' | 'not_proved';
     probes?: Record<string, 'works' | 'fails' | 'not_tried'>;
+    /** Of a sample: was the change to be read in v2 afterwards? `unknown`: it could not be told. */
+    stored?: { seen: number; missing: number; unknown: number };
   };
   accepted: number;
   finished: number;

@@ -290,6 +290,35 @@ describe('import', () => {
     expect(await standing.cancel()).toMatchObject({ state: 'cancelled', canceled: 1 });
   });
 
+  test('joins an export in two files of another product, and names its users as it is told', async () => {
+    const users = ['a', 'b'].map((id) => JSON.stringify({ user_id: `auth0|${id}`, email: `${id}@x.example` }));
+    const hash = `$2b$10$${'N9qo8uLOickgx2ZMRZoMye'}IjZAgcfl7p92ldGxad68LJZdL17lhWy`;
+    const rows = ['a', 'gone'].map((id) =>
+      JSON.stringify({ _id: { $oid: id }, email: `${id}@x.example`, passwordHash: hash, tenant: 't' }),
+    );
+    const how = { from: 'auth0', by: 'email', known: 'matched', hashParams: { algorithm: 'BCRYPT' } } as const;
+    const sent = await client.import(rows.join('\n'), {
+      ...how,
+      users: users.join('\n'),
+      format: 'ndjson',
+      asOf: 'now',
+    });
+    expect(sent.run).toMatchObject({ received: 2, options: { source: 'auth0', by: 'email', known: 'matched' } });
+    const rejects = [];
+    for await (const each of sent.rejects()) rejects.push(each);
+    // What the caller lacks is asked of the row that has a user; of the other one nobody knows.
+    expect(rejects).toMatchObject([
+      { row: 1, reason: 'hash_not_granted' },
+      { row: 2, reason: 'join_user_missing' },
+    ]);
+    async function* broken(): AsyncGenerator<string> {
+      yield users[0] as string;
+      throw new Error('it says New-password-1');
+    }
+    const error = await errorFrom(client.import(rows.join('\n'), { ...how, users: broken(), asOf: 'now' }));
+    expect(error).toMatchObject({ reason: 'source_unreadable' });
+  });
+
   test('says what is wrong with the file or the source', async () => {
     expect(await errorFrom(client.import('userId\n1\n'))).toMatchObject({ reason: 'header_column_missing' });
     const file = 'userId,password\n1,No-user-1\n';

@@ -22,6 +22,7 @@ const documents = [
   'docs/backup.md',
   'docs/security.md',
   'docs/v1-tables.md',
+  'docs/migration.md',
   ...readdirSync(join(root, 'docs/import')).map((name) => `docs/import/${name}`),
 ];
 

@@ -30,7 +30,8 @@ describe('a migration', () => {
   async function everything(): Promise<string> {
     const hash = createHash('sha256');
     for (const user of scene.sandbox.users.values()) hash.update(JSON.stringify(user));
-    for (const key of (await scene.redis.keys('*:user:*')).sort()) hash.update(await scene.redis.dumpBuffer(key) ?? '');
+    for (const key of (await scene.redis.keys('*:user:*')).sort())
+      hash.update((await scene.redis.dumpBuffer(key)) ?? '');
     for (const key of (await scene.redis.keys('*:behind:*')).sort()) hash.update(key);
     for (const id of ['ok-1', 'no-hash', 'missing']) {
       hash.update(JSON.stringify(await scene.v1.readUser('acme', id, AbortSignal.timeout(5_000))));
@@ -45,7 +46,14 @@ describe('a migration', () => {
     expect(plan).toMatchObject({ accepted: 510, finished: 510, wouldMirror: 505, failed: 5, notInEffect: 5 });
     expect(plan.migration).toMatchObject({
       mode: 'plan',
-      verdicts: { would_mirror: 505, no_hash: 1, user_missing_in_v2: 1, ahead: 1, identity_mismatch: 1, user_initial: 1 },
+      verdicts: {
+        would_mirror: 505,
+        no_hash: 1,
+        user_missing_in_v2: 1,
+        ahead: 1,
+        identity_mismatch: 1,
+        user_initial: 1,
+      },
       hashes: { 'bcrypt cost=10': 509 },
       states: { 'v2 locked': 1, 'v2 initial': 1 },
       forecast: { users: 505, mails: 0, limitedBy: 'concurrency' },
@@ -101,6 +109,10 @@ describe('a migration', () => {
     const found = await scene.done('reconcile', ['acme']);
     expect(await everything()).toBe(before);
     expect(found.migration?.verdicts).toEqual({ equal: 506, behind: 1, ahead: 1, missing: 1, unknown: 2 });
-    expect(await scene.rejects(found)).toMatchObject({ 'ok-9': 'behind', ahead: 'ahead', missing: 'user_missing_in_v2' });
+    expect(await scene.rejects(found)).toMatchObject({
+      'ok-9': 'behind',
+      ahead: 'ahead',
+      missing: 'user_missing_in_v2',
+    });
   });
 });

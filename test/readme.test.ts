@@ -35,7 +35,7 @@ const data = join(clone, '.passferry');
 let url = '';
 
 beforeAll(async () => {
-  const up = spawnNode(['src/cli/main.ts', 'up', '--data', data, '--listen', '127.0.0.1:0', '--bcrypt-cost', '4'], {
+  const up = spawnNode(['src/cli/main.ts', 'up', '--data', data, '--listen', '127.0.0.1:0'], {
     UV_THREADPOOL_SIZE: String(availableParallelism() + 2),
   });
   const line = await up.waitForLine(/^ +HTTP +http:/, 45_000);

@@ -143,6 +143,11 @@ export interface Backend {
   setHash?(change: HashChange, signal: AbortSignal): Promise<Applied>;
   /** A password as `setHash` takes it, hashed here. Errors of scope user: what cannot be hashed. */
   makeHash?(password: Secret, signal: AbortSignal): Promise<Secret>;
+  /**
+   * Refuses what `setPassword` would refuse of the password itself, and sends nothing: for whoever sends its hash instead. Errors of scope
+   * user: those of the policy; `backend_forbidden` (scope organization) where that cannot be read.
+   */
+  checkPassword?(org: string, password: Secret, signal: AbortSignal): Promise<void>;
   /** Kinds of hashes that `setHash` takes, by the name of what verifies them; as configured, not guessed. */
   readonly verifiers?: readonly Verifier[];
   /**

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { ReadStream } from 'node:tty';
 import { recognise } from '../hashes/recognise.ts';
 import { verifyHash } from '../hashes/verify.ts';
-import { isRejected, type ParsedRow, type ParseOptions, parseRows } from '../producer/import/parse.ts';
+import { duplicatesOf, isRejected, type ParsedRow, type ParseOptions, parseRows } from '../producer/import/parse.ts';
 import { Secret } from '../secret.ts';
 import { cliError, exits } from './exit.ts';
 import { note, printable } from './output.ts';
@@ -18,22 +18,21 @@ export interface KnownOptions {
 const tooLong = 4096;
 
 /**
- * Looks for the last row of that user and compares the password with its hash as the target will have it. Password and hash stay in this
+ * Looks for the row of that user that counts and compares the password with its hash as the target will have it. Password and hash stay in this
  * process. Errors, before anything was sent: no such row, no hash, no match, too costly.
  */
 export async function checkKnown(
   path: string,
   user: string,
-  parse: ParseOptions,
-  passwordFile: string | undefined,
+  how: { parse: ParseOptions; duplicates?: 'last' | 'refuse'; knownPasswordFile?: string },
 ): Promise<void> {
   const failed = (why: string) => cliError(exits.usage, `nothing was sent: ${why}`);
-  const hash = await hashOf(path, user, parse);
+  const hash = await hashOf(path, user, how);
   if (hash === 'no row') throw failed('the file has no row of the user whom --known names, or it is refused');
   if (hash === 'no hash') throw failed('the row of the user whom --known names has a password, not a hash');
   const { recipe, kind } = recognise(hash.reveal());
   hash.wipe();
-  const password = await knownPassword(passwordFile);
+  const password = await knownPassword(how.knownPasswordFile);
   try {
     const verdict = recipe && (await verifyHash(recipe, password.bytes()));
     if (verdict === 'match') return note(`known password of ${printable(user)}: matches its hash (${printable(kind)})`);
@@ -48,13 +47,20 @@ export async function checkKnown(
   }
 }
 
-async function hashOf(path: string, user: string, parse: ParseOptions): Promise<Secret | 'no row' | 'no hash'> {
+async function hashOf(
+  path: string,
+  user: string,
+  { parse, duplicates }: { parse: ParseOptions; duplicates?: 'last' | 'refuse' },
+): Promise<Secret | 'no row' | 'no hash'> {
   let found: Secret | 'no row' | 'no hash' = 'no row';
-  for await (const row of parseRows(createReadStream(path), parse)) {
+  let refuses = false;
+  const onDetected: NonNullable<ParseOptions['onDetected']> = (detected) => {
+    refuses = duplicatesOf(detected, duplicates) === 'refuse';
+  };
+  for await (const row of parseRows(createReadStream(path), { ...parse, onDetected })) {
     if (isRejected(row)) continue;
-    if (!isOf(row, user)) row.password.wipe();
+    if (!isOf(row, user) || (refuses && found !== 'no row')) row.password.wipe();
     else {
-      // Of each user the last row wins.
       if (found instanceof Secret) found.wipe();
       found = row.hash ? row.password : 'no hash';
     }

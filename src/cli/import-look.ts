@@ -66,12 +66,13 @@ export function showLook(path: string, { detected, rows, bad }: Look, options: A
   const dropped = source === 'own' ? header.filter((name) => !kept.includes(name)) : [];
   if (dropped.length > 0) note(`  not used: ${printable(dropped.join(', '))}`);
   note(
-    `  ${options.changeRequired ? 'users must change it at the next login' : 'users need not change it'}, unless a row says otherwise`,
+    `  ${options.changeRequired !== false ? 'users must change it at the next login' : 'users need not change it'}, unless a row says otherwise`,
   );
   if (columns.passwordHash !== undefined)
     note(
-      '  hashes are stored as they are: no change at the next login unless a row says so, and no check of the policy',
+      `  hashes are stored as they are: ${options.changeRequired ? 'a change at the next login too' : 'no change at the next login (--change-required forces it)'} unless a row says otherwise, and no check of the policy`,
     );
+  if (options.hashHere) note(`  passwords are checked and hashed by the workers, bcrypt of cost ${options.hashCost ?? 12}`);
   if (options.overwriteNewer) note('  what users chose since is OVERWRITTEN');
   else if (options.asOf !== undefined)
     note(`  a password that a user chose after ${options.asOf === 'now' ? 'this moment' : options.asOf} is kept`);

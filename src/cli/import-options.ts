@@ -19,7 +19,10 @@ export interface AskOptions extends ImportFiles {
   map?: Record<string, string>;
   keep?: string[];
   allowSuspicious?: boolean;
-  changeRequired: boolean;
+  /** Said; else passwords have to be changed at the next login, and hashes need not be. */
+  changeRequired?: boolean;
+  hashHere?: boolean;
+  hashCost?: number;
   asOf?: string;
   duplicates?: 'last' | 'refuse';
   dryRun?: boolean;
@@ -38,6 +41,7 @@ export interface AskOptions extends ImportFiles {
 export function withAskOptions(command: Command): Command {
   return command
     .option('--as-of <when>', 'how old the passwords are: a date, or now; a later choice of a user is kept', parseAsOf)
+    .option('--change-required', 'users must change it at the next login: the default for passwords, and then of hashes too')
     .option('--no-change-required', 'users need not change it at the next login')
     .option('--map <ours=theirs>', 'a column under another name, such as userId="Employee No"; repeatable', addMap)
     .option('--keep <column>', 'a further column for the rejects file; repeatable', addTo)
@@ -45,6 +49,8 @@ export function withAskOptions(command: Command): Command {
     .option('--dry-run', 'change nothing; tell what would be')
     .option('--max-failures <n>', 'hold after so many failed rows', wholeNumber)
     .addOption(mailsOption())
+    .option('--hash-here', 'the workers check the policy, hash, and send hashes: the backend need not')
+    .option('--hash-cost <n>', 'with --hash-here: the cost of bcrypt, 10 to 16; default 12', hashCost)
     .option('--proof-share <share>', 'share of rows whose login is proved, 0 to 1', share)
     .option('--rate <n>', 'rows a second, at most', positive)
     .option('--concurrency <n>', 'rows at work at once, at most', wholeNumber)
@@ -71,14 +77,15 @@ export function queryOf(options: AskOptions): URLSearchParams {
   const set = (name: string, value: string | number | undefined) =>
     value === undefined ? undefined : query.set(name, String(value));
   const flag = (name: string, on: boolean | undefined) => set(name, on ? 'true' : undefined);
-  flag('noChangeRequired', !changeRequired);
+  flag('changeRequired', changeRequired);
+  flag('noChangeRequired', changeRequired === false);
   flag('overwriteNewer', options.overwriteNewer);
   set('known', options.knownMatched ? 'matched' : undefined);
-  for (const name of ['asOf', 'duplicates', 'maxFailures', 'mails', 'proofShare', 'rate', 'concurrency'] as const) {
+  for (const name of ['asOf', 'duplicates', 'maxFailures', 'mails', 'proofShare', 'rate', 'concurrency', 'hashCost'] as const) {
     set(name, options[name]);
   }
   for (const name of ['from', 'by', 'format', 'encoding', 'delimiter'] as const) set(name, options[name]);
-  for (const name of ['dryRun', 'comments', 'allowSuspicious', 'peppered'] as const) flag(name, options[name]);
+  for (const name of ['dryRun', 'comments', 'allowSuspicious', 'peppered', 'hashHere'] as const) flag(name, options[name]);
   set('header', header === false ? 'false' : undefined);
   set('notBefore', startAt);
   set('expiresIn', expires);
@@ -130,6 +137,11 @@ function parseDelimiter(text: string): ParseOptions['delimiter'] {
   const found = ({ ',': ',', ';': ';', '|': '|', '\t': '\t', tab: '\t', '\\t': '\t' } as const)[text];
   if (!found) throw new InvalidArgumentError('Give one of , ; | or tab.');
   return found;
+}
+
+function hashCost(text: string): number {
+  if (!/^1[0-6]$/.test(text)) throw new InvalidArgumentError('Give a number from 10 to 16.');
+  return Number(text);
 }
 
 function parseMoment(text: string): string {

@@ -1,7 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { PassferryError } from '../errors.ts';
-import { isRejected, type ParseOptions, parseRows } from '../producer/import/parse.ts';
+import { duplicatesOf, isRejected, type ParseOptions, parseRows } from '../producer/import/parse.ts';
+import { createSeenUsers } from '../producer/import/seen-users.ts';
 import type { ImportPlan } from '../producer/import-plan.ts';
 import { ask } from './ask.ts';
 import type { ApiClient } from './client.ts';
@@ -18,16 +19,21 @@ interface Counted {
   /** Not to be taken, and users who must change the password, among the rows that were counted. */
   bad: number;
   forced: number;
+  /** Rows that name a user again, among those; and what becomes of such. */
+  repeated: number;
+  duplicates: 'last' | 'refuse';
   /** `about`: by the size of the file; `atLeast`: it is packed and longer than was counted. */
   how: 'exact' | 'about' | 'atLeast';
 }
 
 /** Reads a file as the server will. Undefined: it cannot be read to its end; the server says so. */
-async function countRows(path: string, parse: ParseOptions, changeRequired: boolean) {
-  const found: Counted = { rows: 0, bad: 0, forced: 0, how: 'exact' };
+async function countRows(path: string, parse: ParseOptions, { changeRequired, duplicates }: AskOptions) {
+  const found: Counted = { rows: 0, bad: 0, forced: 0, repeated: 0, duplicates: 'last', how: 'exact' };
+  const seen = createSeenUsers();
   let [byte, packed] = [0, false];
-  const onDetected: NonNullable<ParseOptions['onDetected']> = ({ compression }) => {
-    packed = compression === 'gzip';
+  const onDetected: NonNullable<ParseOptions['onDetected']> = (detected) => {
+    packed = detected.compression === 'gzip';
+    found.duplicates = duplicatesOf(detected, duplicates);
   };
   try {
     for await (const row of parseRows(createReadStream(path), { ...parse, onDetected })) {
@@ -36,8 +42,11 @@ async function countRows(path: string, parse: ParseOptions, changeRequired: bool
       if (isRejected(row)) found.bad++;
       else {
         row.password.wipe();
+        const { userId, email, userName, org = '' } = row;
+        if (seen.again(org, userId ?? (email === undefined ? `\0name ${userName}` : `\0email ${email}`)))
+          found.repeated++;
         const { changeRequired: own = row.noChangeRequired === undefined ? undefined : !row.noChangeRequired } = row;
-        if (own ?? (changeRequired && !row.hash)) found.forced++;
+        if (own ?? changeRequired ?? !row.hash) found.forced++;
       }
       if (found.rows < mostCounted) continue;
       if (packed) return { ...found, how: 'atLeast' as const };
@@ -57,14 +66,17 @@ export async function showPlan(
   path: string | undefined,
   options: AskOptions & { org?: string },
 ): Promise<number | undefined> {
-  const { changeRequired, org, rate, mails, dryRun } = options;
-  const found = path === undefined ? undefined : await countRows(path, parseOptionsOf(options), changeRequired);
-  const rows = found && (found.how === 'exact' ? found.rows - found.bad : found.rows);
+  const { org, rate, mails, dryRun, hashHere, hashCost } = options;
+  const found = path === undefined ? undefined : await countRows(path, parseOptionsOf(options), options);
+  const refused = found && found.bad + (found.duplicates === 'refuse' ? found.repeated : 0);
+  const rows = found && (found.how === 'exact' ? found.rows - (refused ?? 0) : found.rows);
   if (found) for (const line of countedLines(found)) note(`  ${line}`);
   if (dryRun) return rows;
   const query = new URLSearchParams({
     ...(rows !== undefined && { rows: String(rows) }),
     ...(rate !== undefined && { rate: String(rate) }),
+    ...(hashHere && { hashHere: 'true' }),
+    ...(hashCost !== undefined && { hashCost: String(hashCost) }),
   });
   const headers: Record<string, string> = org === undefined ? {} : { 'x-zitadel-orgid': org };
   const reply = await api.request<ImportPlan>('GET', `/imports:plan${query.size > 0 ? `?${query}` : ''}`, { headers });
@@ -74,11 +86,16 @@ export async function showPlan(
   return rows;
 }
 
-function countedLines({ rows, bad, forced, how }: Counted): string[] {
+function countedLines({ rows, bad, forced, repeated, duplicates, how }: Counted): string[] {
   const about = { exact: '', about: 'about ', atLeast: 'more than ' }[how];
   const refused = bad > 0 ? `, ${grouped(bad)} of them not to be taken` : '';
   return [
     `rows: ${about}${grouped(rows)}${refused}`,
+    ...(repeated === 0
+      ? []
+      : [
+          `named again: ${counted(repeated, 'row')}; ${duplicates === 'last' ? 'of each user the last one wins' : 'only the FIRST of each user is taken'}`,
+        ]),
     ...(how === 'exact' ? [`change at the next login: ${forced === 0 ? 'nobody' : counted(forced, 'user')}`] : []),
   ];
 }

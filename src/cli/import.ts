@@ -80,7 +80,7 @@ async function runImport(file: string, options: ImportOptions): Promise<number> 
   const look = source && (await firstLook(source.path, options));
   if (options.known !== undefined) {
     if (!source) throw cliError(exits.usage, '--known needs a file that can be read twice');
-    await checkKnown(source.path, options.known, parseOptionsOf(options), options.knownPasswordFile);
+    await checkKnown(source.path, options.known, { ...options, parse: parseOptionsOf(options) });
     options.knownMatched = true;
   }
   const rows = options.quiet ? undefined : await showPlan(api, source?.path, options);

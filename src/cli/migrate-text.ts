@@ -51,11 +51,15 @@ export function planLines(view: RunView, command: string): string[] {
     ...(Object.keys(states).length > 0 ? [`states that deserve a look: ${list(states)}`] : []),
     ...(Object.keys(leftOut).length > 0 ? [`rows of v1 left out: ${list(leftOut)}`] : []),
     ...(orgs.length > 1 ? orgs.map(([org, verdicts]) => `  ${printable(org)}: ${list(verdicts)}`) : []),
-    ...(forecast?.mails ? [`${counted(forecast.mails, 'mail')} would be sent by v2: --mails=allow, or turn it off there`] : []),
+    ...(forecast?.mails
+      ? [`${counted(forecast.mails, 'mail')} would be sent by v2: --mails=allow, or turn it off there`]
+      : []),
     ...(forecast?.seconds === undefined
       ? []
       : [`it would take about ${duration(forecast.seconds * 1_000)} (limited by ${forecast.limitedBy})`]),
-    ...(migration.mode === 'plan' ? [`to do it: ${command}`, `who could not be brought over: passferry migrate rejects ${printable(view.id)}`] : []),
+    ...(migration.mode === 'plan'
+      ? [`to do it: ${command}`, `who could not be brought over: passferry migrate rejects ${printable(view.id)}`]
+      : []),
   ];
 }
 

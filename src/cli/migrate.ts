@@ -2,7 +2,15 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { RunView } from '../run.ts';
 import { parseWindow } from '../window.ts';
 import { ask } from './ask.ts';
-import { type ApiClient, type ConnectionOptions, connect, problemOf, type Reply, told, withConnection } from './client.ts';
+import {
+  type ApiClient,
+  type ConnectionOptions,
+  connect,
+  problemOf,
+  type Reply,
+  told,
+  withConnection,
+} from './client.ts';
 import { cliError, exitOf, exits, finish } from './exit.ts';
 import { waitsForPerson } from './import-hold.ts';
 import { mailsOption } from './import-options.ts';
@@ -56,7 +64,10 @@ export function registerMigrate(program: Command): void {
     .option('--repair', 'bring those in step who are behind')
     .action((options: Options, command: Command) => finish(() => reconcile(withParent(options, command))));
 
-  const list = migrate.command('list').description('migrations, the newest first').option('--json', 'one JSON object a line');
+  const list = migrate
+    .command('list')
+    .description('migrations, the newest first')
+    .option('--json', 'one JSON object a line');
   list.option('--org <id>', 'of this organization (else the home of the token)');
   withConnection(list).action((options: ConnectionOptions & { org?: string; json?: boolean }, command: Command) => {
     const { org } = options;
@@ -64,7 +75,11 @@ export function registerMigrate(program: Command): void {
   });
 
   const one = (verb: string, text: string, act: (api: ApiClient, id: string, options: Options) => Promise<number>) => {
-    const command = migrate.command(verb).description(text).argument('<id>', 'migration id').option('--json', 'print JSON');
+    const command = migrate
+      .command(verb)
+      .description(text)
+      .argument('<id>', 'migration id')
+      .option('--json', 'print JSON');
     withConnection(command).action((id: string, options: Options, self: Command) => {
       const all = withParent(options, self);
       return finish(() => act(connect(all), id, all));
@@ -74,7 +89,9 @@ export function registerMigrate(program: Command): void {
   one('show', 'how it is', async (api, id, options) => {
     const view = good(await api.request<RunView>('GET', pathOf(id)));
     if (options.json) sayJson(view);
-    else for (const line of [...migrationLines(view), ...planLines(view, 'passferry migrate --execute').slice(1)]) say(line);
+    else
+      for (const line of [...migrationLines(view), ...planLines(view, 'passferry migrate --execute').slice(1)])
+        say(line);
     return exits.ok;
   });
   one('watch', 'follow it to its end', follow).option('--quiet', 'no progress');
@@ -95,7 +112,9 @@ export function registerMigrate(program: Command): void {
     .argument('<limits...>', 'rate, concurrency, window; none takes a limit away', addLimit);
   withConnection(tune).action((id: string, limits: Record<string, unknown>, options: Options, self: Command) =>
     finish(async () => {
-      const view = good(await connect(withParent(options, self)).request<RunView>('POST', pathOf(id, ':tune'), { json: limits }));
+      const view = good(
+        await connect(withParent(options, self)).request<RunView>('POST', pathOf(id, ':tune'), { json: limits }),
+      );
       for (const line of migrationLines(view)) say(line);
       return exits.ok;
     }),
@@ -132,7 +151,11 @@ async function begin(options: Options): Promise<number> {
   const plan = await start(api, 'plan', options);
   const planned = await end(api, plan, options);
   if (planned.state !== 'completed') return standing(planned, options);
-  const args = process.argv.slice(2).filter((each) => each !== '--execute').map(printable).join(' ');
+  const args = process.argv
+    .slice(2)
+    .filter((each) => each !== '--execute')
+    .map(printable)
+    .join(' ');
   if (options.json && !options.execute) sayJson(planned);
   else for (const line of planLines(planned, `passferry ${args} --execute`)) (options.json ? note : say)(line);
   if (!options.execute) return (planned.failed ?? 0) + planned.rejected > 0 ? exits.notInEffect : exits.ok;
@@ -163,7 +186,8 @@ async function run(api: ApiClient, mode: 'execute' | 'reconcile', options: Optio
 }
 
 async function start(api: ApiClient, mode: string, options: Options): Promise<RunView> {
-  const { org, allGranted, create, repair, mails, rate, concurrency, window, startAt, maxFailures, maxLatency } = options;
+  const { org, allGranted, create, repair, mails, rate, concurrency, window, startAt, maxFailures, maxLatency } =
+    options;
   if ((org === undefined) === (allGranted === undefined)) throw cliError(exits.usage, 'give --org, or --all-granted');
   const organizations = org && [...new Set(org)].sort();
   const reply = await api.request<RunView & { migration?: unknown }>('POST', path, {
@@ -173,7 +197,13 @@ async function start(api: ApiClient, mode: string, options: Options): Promise<Ru
       ...(create && mode !== 'reconcile' && { create }),
       ...(repair && { repair }),
       ...(mails && mode === 'execute' && { mails }),
-      ...{ rate, concurrency, window, notBefore: mode === 'execute' ? startAt : undefined, maxFailures: mode === 'execute' ? maxFailures : undefined },
+      ...{
+        rate,
+        concurrency,
+        window,
+        notBefore: mode === 'execute' ? startAt : undefined,
+        maxFailures: mode === 'execute' ? maxFailures : undefined,
+      },
       ...(maxLatency !== undefined && { maxLatencyMs: maxLatency }),
     },
   });
@@ -231,7 +261,8 @@ function good<T>(reply: Reply<T>): T {
 function addLimit(text: string, before: Record<string, unknown> | undefined): Record<string, unknown> {
   const [, name = '', value = ''] = /^(rate|concurrency|window)=(.+)$/.exec(text) ?? [];
   if (name === '') throw new InvalidArgumentError('Give rate=, concurrency= or window=.');
-  const limit = value === 'none' ? null : name === 'window' ? hours(value) : name === 'rate' ? positive(value) : whole(value);
+  const limit =
+    value === 'none' ? null : name === 'window' ? hours(value) : name === 'rate' ? positive(value) : whole(value);
   return { ...before, [name]: limit };
 }
 

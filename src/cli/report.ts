@@ -67,7 +67,13 @@ export function reportLines(report: Report): string[] {
     if (n > 0) lines.push(`${grouped(n)} ${kind}: ${explained[kind]}`);
   }
   if (view.hashes) lines.push(...hashLines(view.hashes));
-  if (view.repeated) lines.push(`${counted(view.repeated, 'row')} named a user again: of each user the last row wins`);
+  if (view.repeated) {
+    const refuses = view.options?.duplicates === 'refuse';
+    const which = refuses
+      ? 'the FIRST row of each was taken and these refused; find out which is right'
+      : 'of each user the last row wins';
+    lines.push(`${counted(view.repeated, 'row')} named a user again: ${which}`);
+  }
   for (const [reason, { rows, advice }] of byNumber(rejects)) {
     lines.push(`  ${grouped(rows)} × ${printable(reason)}${advice === undefined ? '' : `: ${printable(advice)}`}`);
   }

@@ -1,7 +1,15 @@
 import { optionInvalid } from './http.ts';
+import type { ImportSource } from './import-body.ts';
 
-/** The content itself, a file, or a stream of it. */
-export type ImportSource = string | Uint8Array | { path: string } | AsyncIterable<Uint8Array | string>;
+/** Names as Firebase has them; `mem_cost` and the like are understood too. */
+export interface HashParams {
+  algorithm: string;
+  rounds?: number;
+  memCost?: number;
+  blockSize?: number;
+  parallelization?: number;
+  passwordHashOrder?: string;
+}
 
 export interface ImportOptions {
   /**
@@ -11,9 +19,21 @@ export interface ImportOptions {
   asOf?: 'now' | Date;
   /** Default: by the name of a file (`.csv`, `.ndjson`, `.jsonl`, `.json`), else recognised by the content. */
   format?: 'csv' | 'ndjson' | 'json';
+  /** Whose file it is: a name of docs/import.md, such as `auth0`; `own`: none of them. Default `auto`: recognised by its content. */
+  from?: string;
+  /** What names the users of another product in the target. Default: their id, where its files have one. */
+  by?: 'id' | 'email' | 'username';
+  /** The users of an export in two files; the source is then its passwords. They are joined by an id that never changes. */
+  users?: ImportSource;
+  /** How the source hashes, where its files do not say it. Leave a signer key out: it is not used. */
+  hashParams?: HashParams;
+  /** The source adds a secret to every password before it hashes it: its hashes are refused. */
+  peppered?: boolean;
+  /** You have compared a known password of the source with its hash: the report says so. */
+  known?: 'matched';
   /** Our column → the file's, such as `{ userId: 'Employee No' }`. */
   map?: Record<string, string>;
-  /** The same user twice: the last row wins (default), or later ones are refused. */
+  /** The same user twice: the last row wins, or later ones are refused. Default `last`; of other products `refuse`. */
   duplicates?: 'last' | 'refuse';
   /** Nothing is changed; the view tells what would be. */
   dryRun?: boolean;
@@ -21,6 +41,10 @@ export interface ImportOptions {
   maxFailures?: number;
   /** The backend may mail users that their password was changed. Without it a run that would have them mailed holds. */
   mails?: 'allow';
+  /** Workers check the policy, hash with bcrypt and send hashes, so that the backend does not hash; else the error `hash_here_unsupported`. */
+  hashHere?: boolean;
+  /** With `hashHere`: the cost of bcrypt, 10 to 16. Default 12. */
+  hashCost?: number;
   /** Share of rows whose login is proved, 0 to 1. */
   proofShare?: number;
   /** Rows a second, at most; rows at work at once, at most. */
@@ -32,7 +56,7 @@ export interface ImportOptions {
   expiresIn?: number;
   /** Organization of rows that name none. Default: the client's, else the caller's home. */
   org?: string;
-  /** For rows that say nothing about it. Default true. */
+  /** For rows that say nothing about it. Default: passwords have to be changed at the next login, and hashes need not be. */
   changeRequired?: boolean;
   /** Also for users who chose another one since; needs `admin`. Default false. */
   overwriteNewer?: boolean;
@@ -42,47 +66,30 @@ export interface ImportOptions {
   signal?: AbortSignal;
 }
 
-export function isFile(source: ImportSource): source is { path: string } {
-  return typeof source === 'object' && 'path' in source && !(Symbol.asyncIterator in source);
-}
-
-export function canRepeat(source: ImportSource): boolean {
-  return typeof source === 'string' || source instanceof Uint8Array || isFile(source);
-}
-
-const mediaTypes = {
-  csv: 'text/csv',
-  ndjson: 'application/x-ndjson',
-  json: 'application/json',
-  any: 'application/octet-stream',
-} as const;
-
-/** The media type of the upload. */
-export function mediaTypeOf(source: ImportSource, options: ImportOptions): string {
-  return mediaTypes[formatOf(source, options) ?? 'any'];
-}
-
-/** Undefined: the server looks for itself. */
-function formatOf(source: ImportSource, { format }: ImportOptions): 'csv' | 'ndjson' | 'json' | undefined {
-  if (format !== undefined || !isFile(source)) return format;
-  const [, ending = ''] = /\.(csv|ndjson|jsonl|json)$/i.exec(source.path) ?? [];
-  return ({ csv: 'csv', ndjson: 'ndjson', jsonl: 'ndjson', json: 'json' } as const)[ending.toLowerCase()];
-}
-
 /** The query of `POST /imports`. Error: `option_invalid`. */
 export function queryOf(options: ImportOptions): URLSearchParams {
-  const { changeRequired = true, overwriteNewer = false, asOf, notBefore, map = {}, dryRun } = options;
+  const { changeRequired, overwriteNewer = false, asOf, notBefore, map = {}, dryRun, peppered, format } = options;
+  // Of one file the media type says it.
+  const inForm = options.users !== undefined || options.hashParams !== undefined;
   const query = new URLSearchParams({
-    ...(!changeRequired && { noChangeRequired: 'true' }),
+    ...(changeRequired && { changeRequired: 'true' }),
+    ...(changeRequired === false && { noChangeRequired: 'true' }),
     ...(overwriteNewer && { overwriteNewer: 'true' }),
     ...(dryRun && { dryRun: 'true' }),
+    ...(options.hashHere && { hashHere: 'true' }),
+    ...(peppered && { peppered: 'true' }),
+    ...(inForm && format && { format }),
     ...(asOf !== undefined && { asOf: asOf === 'now' ? asOf : timeOf(asOf, 'asOf') }),
     ...(notBefore && { notBefore: timeOf(notBefore, 'notBefore') }),
   });
   for (const name of [
+    'from',
+    'by',
+    'known',
     'duplicates',
     'maxFailures',
     'mails',
+    'hashCost',
     'proofShare',
     'rate',
     'concurrency',

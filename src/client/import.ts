@@ -1,8 +1,8 @@
-import { createReadStream } from 'node:fs';
 import { makeIdempotencyKey } from '../ids.ts';
 import { PassferryClientError, record, withFacts } from './error.ts';
 import { type Answer, backoff, type Http, isPassing, type Request } from './http.ts';
-import { canRepeat, type ImportOptions, type ImportSource, isFile, mediaTypeOf, queryOf } from './import-options.ts';
+import { type ImportSource, importBody } from './import-body.ts';
+import { type ImportOptions, queryOf } from './import-options.ts';
 import { now, type Patience, patienceOf, pause, type WaitOptions } from './patience.ts';
 import { checkKey, checkOrg } from './set.ts';
 
@@ -94,21 +94,22 @@ export async function sendImport(
   const idempotencyKey = checkKey(options.idempotencyKey ?? makeIdempotencyKey());
   const { signal } = options;
   const query = queryOf(options);
+  const body = importBody(source, options);
   let broken = false;
   const request: Request = {
     method: 'POST',
     path: `/imports${query.size > 0 ? `?${query}` : ''}`,
     headers: {
-      'content-type': mediaTypeOf(source, options),
+      'content-type': body.type,
       'idempotency-key': idempotencyKey,
       'x-zitadel-orgid': checkOrg(options.org ?? defaults.org),
     },
     body: () =>
-      bytesOf(source, () => {
+      body.bytes(() => {
         broken = true;
       }),
   };
-  const hopeless = () => broken || !canRepeat(source);
+  const hopeless = () => broken || !body.repeats;
   const run = await upload(http, request, hopeless, signal).catch((thrown) => {
     // Its own text may quote a row.
     if (broken) throw new PassferryClientError('source_unreadable', { idempotencyKey });
@@ -194,20 +195,5 @@ async function* readRejects(http: Http, id: string, signal: AbortSignal | undefi
   } finally {
     signal?.removeEventListener('abort', end);
     end();
-  }
-}
-
-async function* bytesOf(source: ImportSource, onBroken: () => void): AsyncGenerator<Uint8Array> {
-  const parts =
-    typeof source === 'string' || source instanceof Uint8Array
-      ? [source]
-      : isFile(source)
-        ? createReadStream(source.path)
-        : source;
-  try {
-    for await (const part of parts) yield typeof part === 'string' ? Buffer.from(part) : part;
-  } catch (thrown) {
-    onBroken();
-    throw thrown;
   }
 }

@@ -4,7 +4,8 @@ import { type ListedPassword, type SentPasswords, setPasswords } from './batch.t
 import { type EventsOptions, type Reset, readEvents } from './events.ts';
 import { type ClientOptions, createHttp, optionInvalid } from './http.ts';
 import { type SentImport, sendImport } from './import.ts';
-import type { ImportOptions, ImportSource } from './import-options.ts';
+import type { ImportSource } from './import-body.ts';
+import type { ImportOptions } from './import-options.ts';
 import { cancelJob, readJob, waitForJob } from './jobs.ts';
 import { patienceOf, type WaitOptions } from './patience.ts';
 import { checkOrg, type SentPassword, type SetPassword, setPassword } from './set.ts';
@@ -17,7 +18,8 @@ export { type ClientReason, PassferryClientError } from './error.ts';
 export type { EventsOptions, Reset } from './events.ts';
 export type { ClientOptions } from './http.ts';
 export type { ImportReject, ImportView, SentImport } from './import.ts';
-export type { ImportOptions, ImportSource } from './import-options.ts';
+export type { ImportSource } from './import-body.ts';
+export type { HashParams, ImportOptions } from './import-options.ts';
 export type { WaitOptions } from './patience.ts';
 export type { SentPassword, SetPassword } from './set.ts';
 

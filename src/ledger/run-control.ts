@@ -142,15 +142,22 @@ function probesOf(f: Record<string, string>): Record<string, 'works' | 'fails' |
   );
 }
 
+/** Counters of hashes that were looked for after they were stored. */
+export const storedFields = { seen: 'hashSeen', missing: 'hashMissing', unknown: 'hashUnseen' } as const;
+
 function hashesOf(f: Record<string, string>, { known }: RunOptions): Pick<RunView, 'hashes'> {
   if (!Number(f.hashes ?? 0)) return {};
   const probes = probesOf(f);
+  const stored = Object.fromEntries(
+    Object.entries(storedFields).map(([name, field]) => [name, Number(f[field] ?? 0)]),
+  ) as Record<keyof typeof storedFields, number>;
   return {
     hashes: {
       rows: Number(f.hashes),
       policyChecked: false,
       proved: known === 'matched' ? 'known_password' : 'not_proved',
       ...(Object.keys(probes).length > 0 && { probes }),
+      ...(Object.values(stored).some((count) => count > 0) && { stored }),
     },
   };
 }

@@ -47,17 +47,22 @@ export function forecastOf(f: Record<string, string>, options: RunOptions): RunF
   const count = (name: string) => Number(f[name] ?? 0);
   const [v1, v2] = [count(dryFields.rows('v1')), count(dryFields.rows('v2'))];
   const rows = v1 + v2;
-  const coreSeconds = (v1 * count(dryFields.coreMs('v1'))) / 1_000;
-  const hashed = f[dryFields.coreMs('v1')] !== undefined;
+  // Of v2 only where workers hash for it.
+  const coreSeconds = (backend: string, n: number) => (n * count(dryFields.coreMs(backend))) / 1_000;
+  const timed = (backend: string) => f[dryFields.coreMs(backend)] !== undefined;
+  const all = coreSeconds('v1', v1) + coreSeconds('v2', v2);
   // The way to each backend is its own; a limit of the run is one for all.
   const limits: [RunForecast['limitedBy'], number][] = [];
-  if (v1 > 0 && hashed) limits.push(['hashing', coreSeconds / Math.max(1, count(dryFields.cores('v1')))]);
+  for (const [backend, n] of Object.entries({ v1, v2 })) {
+    if (n === 0 || !timed(backend)) continue;
+    limits.push(['hashing', coreSeconds(backend, n) / Math.max(1, count(dryFields.cores(backend)))]);
+  }
   const backendRate = count(dryFields.backendRate('v2'));
   if (v2 > 0 && backendRate > 0) limits.push(['backend_rate', v2 / backendRate]);
   if (options.rate !== undefined && rows > 0) limits.push(['rate', rows / options.rate]);
   // How fast a backend elsewhere is, only the real run can tell.
   const isKnown =
-    (v1 === 0 || hashed || options.rate !== undefined) && (v2 === 0 || backendRate > 0 || options.rate !== undefined);
+    (v1 === 0 || timed('v1') || options.rate !== undefined) && (v2 === 0 || backendRate > 0 || options.rate !== undefined);
   const [limitedBy, seconds] = limits.sort((a, b) => b[1] - a[1])[0] ?? [];
   const states = Object.fromEntries(
     (['locked', 'inactive', 'initial', 'machine'] as const).map((state) => [state, count(dryFields.state(state))]),
@@ -68,7 +73,7 @@ export function forecastOf(f: Record<string, string>, options: RunOptions): RunF
     changeRequired: count(dryFields.forced),
     mails: count(dryFields.mails),
     unchecked: (['policy', 'mails', 'reuse'] as const).filter((what) => count(dryFields.unchecked(what)) > 0),
-    ...(hashed && { coreHours: Math.round((coreSeconds / 3_600) * 1_000) / 1_000 }),
+    ...((timed('v1') || timed('v2')) && { coreHours: Math.round((all / 3_600) * 1_000) / 1_000 }),
     ...(isKnown && seconds !== undefined && { seconds: Math.ceil(seconds), ...(limitedBy && { limitedBy }) }),
   };
 }

@@ -47,13 +47,14 @@ export function createImportPlans(redis: Redis, keys: Keys, status: StatusDesk) 
     return open.reduce((sum, each) => sum + each, 0);
   }
 
-  return async (org: string, asked: { rows?: number; rate?: number }): Promise<ImportPlan> => {
+  return async (org: string, asked: { rows?: number; rate?: number; hashHere?: number }): Promise<ImportPlan> => {
     const { now, beats, backends } = await status.facts();
     const workers = beats.filter(({ kind, ready, healthy }) => kind === 'worker' && ready && healthy);
     const placeOf = async (each: string) =>
       workers.length > 0 ? leaderOf(await status.places.known(each, workers), each) : undefined;
     const backend = (await placeOf(org)) ?? null;
-    const lanes = backend === null ? [] : workers.flatMap((worker) => worker.lanes[backend] ?? []);
+    const lanes =
+      backend === null ? [] : workers.flatMap(({ lanes: all }) => hashingHere(all[backend], asked.hashHere) ?? []);
     const health = backends.find((each) => each.backend === backend);
     const goes = health?.health === 'ok' || health?.health === 'slow';
     const { rowsPerSecond, limitedBy } = speedOf(lanes, asked.rate);
@@ -82,6 +83,12 @@ export function createImportPlans(redis: Redis, keys: Keys, status: StatusDesk) 
 function reasonOf(beats: Beat[], workers: Beat[]): string {
   if (workers.length > 0) return 'stage_unknown';
   return beats.some(({ kind }) => kind === 'worker') ? 'worker_starting' : 'no_worker';
+}
+
+/** A worker that is to make hashes of this cost for a backend that hashes elsewhere. */
+function hashingHere(lane: LaneFacts | undefined, cost: number | undefined): LaneFacts | undefined {
+  if (!lane?.here || cost === undefined) return lane;
+  return { ...lane, coreMs: lane.here.coreMs * 2 ** (cost - 10), limit: lane.here.cores };
 }
 
 /** ms of one core; undefined: hashed elsewhere, or not timed. */

@@ -288,6 +288,7 @@ export function createProducer(options: ProducerOptions) {
         ...{ run: id, caller, org, runAt, expiresAt, ttlMs, overwriteNewer: run.options.overwriteNewer },
         ...(run.options.reset && { reset: resetOf(run.options.reset) }),
         ...(run.options.dryRun && { dryRun: true }),
+        ...(run.options.hashHere !== undefined && { hashHere: run.options.hashHere }),
         ...(run.options.proofShare !== undefined && { proofShare: run.options.proofShare }),
       },
       newKey: async () => {

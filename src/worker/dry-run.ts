@@ -11,11 +11,12 @@ import { wouldSet } from '../row-outcome.ts';
 import type { Opener } from '../seal.ts';
 import { Secret } from '../secret.ts';
 import type { JobKey } from '../signature.ts';
+import { isStale } from './foreign.ts';
+import { checkHashesHere, hereCores, hereMs } from './hash-here.ts';
 import { checkTakesHash } from './hash-rows.ts';
 import type { Lane } from './lane.ts';
 import { checkProtected, type Protection } from './protect.ts';
 import type { Rows } from './rows.ts';
-import { isStale } from './set-password.ts';
 
 /** Rows of dry runs: judged against the backend that would be written, and nothing is. */
 export function createDryRun(options: {
@@ -39,6 +40,7 @@ export function createDryRun(options: {
       throw new PassferryError('ability_missing');
     }
     if (data.hash) checkTakesHash(data.hash, backend);
+    if (data.hashHere !== undefined) checkHashesHere(backend);
     // A reset brings no password, and of a hash nobody knows it: one that every policy takes stands for it.
     const password =
       data.reset || data.hash
@@ -75,19 +77,21 @@ export function createDryRun(options: {
     return isStale(data, applied, user?.passwordChangedAt) ? 'stale' : 'set';
   }
 
-  /** What a change costs on this machine, for the forecast; once for each run. */
-  async function tellCosts(run: string, { backend, gate, cost: timed }: Lane): Promise<void> {
+  /** What a change costs on this machine, for the forecast; once for each run. `hashHere`: cost of the hashes that workers make. */
+  async function tellCosts(run: string, { backend, gate, cost: timed }: Lane, hashHere: number | undefined) {
     const { name } = backend;
-    if (told.has(`${run} ${name}`)) return;
+    const telling = `${run} ${name} ${hashHere ?? ''}`;
+    if (told.has(telling)) return;
     if (told.size > 1_000) told.clear();
-    told.add(`${run} ${name}`);
-    const cost = await timed.measure();
+    told.add(telling);
+    const here = hashHere === undefined ? undefined : await timed.measureHere();
+    const cost = here === undefined || hashHere === undefined ? await timed.measure() : hereMs(here, hashHere);
+    const cores = here === undefined ? gate.limit : hereCores(gate.limit);
     const known: Record<string, string | number> = {
-      ...(cost !== undefined && { [dryFields.coreMs(name)]: cost.toFixed(2), [dryFields.cores(name)]: gate.limit }),
+      ...(cost !== undefined && { [dryFields.coreMs(name)]: cost.toFixed(2), [dryFields.cores(name)]: cores }),
       ...(name === 'v2' && options.v2Rate !== undefined && { [dryFields.backendRate(name)]: options.v2Rate }),
     };
-    if (Object.keys(known).length > 0)
-      await redis.hset(keys.run(run), known).catch(() => told.delete(`${run} ${name}`));
+    if (Object.keys(known).length > 0) await redis.hset(keys.run(run), known).catch(() => told.delete(telling));
   }
 
   return {
@@ -100,7 +104,7 @@ export function createDryRun(options: {
      */
     async run(data: SetPasswordData, lane: Lane, refused: PassferryError | undefined, signal: AbortSignal) {
       const place = { run: data.run as string, row: data.row as number };
-      await tellCosts(place.run, lane);
+      await tellCosts(place.run, lane, data.hashHere);
       const said: Rehearsal = refused ? { end: refused, unchecked: [] } : await judge(data, lane, signal).catch(asEnd);
       const { name } = lane.backend;
       const counters = [

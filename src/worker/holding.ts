@@ -71,13 +71,30 @@ export function createHolding(holds: Holds, local: LocalHold | undefined, log: L
 
   function guard(backend: Backend): Backend {
     const guarded = Object.create(backend) as Backend;
-    guarded.setPassword = async (change, signal) => {
+    const mayBeSent = async (signal: AbortSignal) => {
       // Without a fence nothing may be waited for between the record of an attempt and its sending: a process frozen here
       // would send late (F30). Redis was asked just before the record.
       if (backend.exact) await stopIfHeld(backend.name, signal);
       else if (nearby(backend.name)) throw new PassferryError('held', { scope: 'backend' });
+    };
+    guarded.setPassword = async (change, signal) => {
+      await mayBeSent(signal);
       return backend.setPassword(change, signal);
     };
+    const { setHash } = backend;
+    if (setHash) {
+      guarded.setHash = async (change, signal) => {
+        await mayBeSent(signal);
+        return setHash.call(backend, change, signal);
+      };
+    }
+    const { createUser } = backend;
+    if (createUser) {
+      guarded.createUser = async (user, signal) => {
+        await stopIfHeld(backend.name, signal);
+        return createUser.call(backend, user, signal);
+      };
+    }
     const { sendResetLink } = backend;
     if (sendResetLink) {
       // As with a password: asked for just before the record of the attempt.

@@ -9,13 +9,13 @@ import { keepDataKey } from '../ledger/failed.ts';
 import { createMirrors, type MirrorPlace } from '../ledger/mirror.ts';
 import type { Log } from '../log.ts';
 import type { Opener } from '../seal.ts';
-import type { Secret } from '../secret.ts';
 import type { JobKey } from '../signature.ts';
 import { follower, type Stage, stageOfUser } from '../stage.ts';
 import { trace } from '../trace.ts';
 import { withDeadline } from './deadline.ts';
 import type { Lane } from './lane.ts';
 import { type MirrorDeps, type MirrorEnd, mirrorUser } from './mirror-user.ts';
+import type { Given } from './sending.ts';
 import type { KnownStages } from './stages.ts';
 
 export interface InStepDeps {
@@ -62,15 +62,17 @@ export function createInStep(deps: InStepDeps) {
   const underWay = new Map<string, Promise<void>>();
 
   /** What v1 is to be given: the hash of a password, or the hash itself, sealed. Never fails the change that it follows. */
-  async function payloadOf(data: SetPasswordData, given: { password: Secret } | { hash: Secret }): Promise<Following> {
+  async function payloadOf(data: SetPasswordData, given: Given): Promise<Following> {
     const { backend } = lanes.v1 ?? {};
     const none = (cause: string): Following => ({ backend: 'v1', cause });
     if (!backend?.setHash) return none('ability_missing');
     try {
-      const hash = 'hash' in given ? given.hash : await backend.makeHash?.(given.password, stopping);
+      // What was hashed for v2 serves v1 too, unless it hashes something else than the password.
+      const usable = given.password === undefined || backend.verifiers?.includes('bcrypt') ? given.hash : undefined;
+      const hash = usable ?? (given.password && (await backend.makeHash?.(given.password, stopping)));
       if (!hash) return none('ability_missing');
       const follow = sealFollow(await open.keyOf(data.dataKey), data, hash);
-      if (!('hash' in given)) hash.wipe();
+      if (!usable) hash.wipe();
       return { backend: 'v1', cause: 'pending', payload: JSON.stringify(follow) };
     } catch (thrown) {
       return none(toPassferryError(thrown).reason);
@@ -228,7 +230,7 @@ export function createInStep(deps: InStepDeps) {
     async following(
       data: SetPasswordData,
       stage: Stage,
-      given: { password: Secret } | { hash: Secret },
+      given: Given,
     ): Promise<Following | undefined> {
       const name = follower(stage);
       if (name === undefined) return undefined;

@@ -5,6 +5,7 @@ import type { Log } from '../log.ts';
 import { createBackoff } from './backoff.ts';
 import { createGate } from './gate.ts';
 import { createHashCost } from './hash-cost.ts';
+import { canHashHere, hereCores } from './hash-here.ts';
 import type { Holding } from './holding.ts';
 import { createOrganizationPauses, createPause } from './pause.ts';
 
@@ -114,7 +115,7 @@ export function createLane(
     facts(): LaneFacts {
       const waitingFor = unauthenticated.paused ? 'backend_unauthenticated' : backoff.reason();
       const localHold = holding.local(backend);
-      const coreMs = cost.known();
+      const [coreMs, here] = [cost.known(), cost.knownHere()];
       return {
         ...(waitingFor && { waitingFor, retryInMs: Math.round(Math.max(unauthenticated.leftMs(), backoff.leftMs())) }),
         ...(localHold && { localHold }),
@@ -123,7 +124,11 @@ export function createLane(
         room: gate.room(),
         limit,
         ...(coreMs !== undefined && { coreMs: Math.round(coreMs * 100) / 100 }),
-        can: abilities.filter((name) => bare[name] !== undefined),
+        ...(here !== undefined && { here: { coreMs: Math.round(here * 100) / 100, cores: hereCores(limit) } }),
+        can: [
+          ...abilities.filter((name) => bare[name] !== undefined),
+          ...(canHashHere(bare) ? ['hashHere' as const] : []),
+        ],
         ...(workedAt !== undefined && { lastOkMs: Math.round(performance.now() - workedAt) }),
       };
     },

@@ -67,6 +67,7 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
         ...(head.reset && { reset: head.reset }),
         ...(stored.find && { find: stored.find }),
         ...(stored.hash && { hash: stored.hash }),
+        ...(head.hashHere !== undefined && !stored.hash && { hashHere: head.hashHere }),
         ...(stored.asOf !== undefined && { asOf: stored.asOf, runAt: head.runAt }),
       };
       return { ...unsigned, mac: sign(jobKey, 'job', jobParts(unsigned)) };

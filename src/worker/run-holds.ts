@@ -83,7 +83,9 @@ export function createRunHolds(options: {
 
   /** After a while, and when it answers soon. */
   function isFast(f: Record<string, string>, name: BackendName, backend: Backend): boolean {
-    return answers(name, backend) && (probes[name]?.tookMs ?? slowMs) < slowMs && Date.now() - Number(f.heldAt) > slowHoldMs;
+    return (
+      answers(name, backend) && (probes[name]?.tookMs ?? slowMs) < slowMs && Date.now() - Number(f.heldAt) > slowHoldMs
+    );
   }
 
   async function ofBackend(name: BackendName, isHeld: boolean): Promise<HoldReason | undefined> {

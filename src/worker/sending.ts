@@ -3,8 +3,13 @@ import { PassferryError } from '../errors.ts';
 import type { SetPasswordData } from '../job.ts';
 import type { Secret } from '../secret.ts';
 
-/** One of both is sealed in a job. */
-export type Sending = Change | HashChange;
+/** A password with its hash, which is sent in its place. */
+export type HashedChange = Change & HashChange;
+/** One of both is sealed in a job; both are there once a worker has hashed the password itself. */
+export type Sending = Change | HashChange | HashedChange;
+
+/** What the backend that follows is given. */
+export type Given = { password: Secret; hash?: Secret } | { password?: undefined; hash: Secret };
 
 /** A job and what was sealed in it → the change that is sent. */
 export function sendingOf(data: SetPasswordData, secret: Secret): Sending {
@@ -23,7 +28,7 @@ export function sendingOf(data: SetPasswordData, secret: Secret): Sending {
 
 /** The change itself: everything around it is the same for a password and a hash. */
 export function sendTo(backend: Backend, change: Sending, signal: AbortSignal): Promise<Applied> {
-  if ('password' in change) return backend.setPassword(change, signal);
+  if (!('hash' in change)) return backend.setPassword(change, signal);
   if (!backend.setHash) throw new PassferryError('ability_missing');
   return backend.setHash(change, signal);
 }
@@ -31,6 +36,7 @@ export function sendTo(backend: Backend, change: Sending, signal: AbortSignal): 
 /** Of a hash nobody can tell the password. */
 export const passwordOf = (change: Sending) => ('password' in change ? change.password : undefined);
 
-/** What the backend that follows is given. */
-export const givenBy = (change: Sending) =>
-  'password' in change ? { password: change.password } : { hash: change.hash };
+export function givenBy(change: Sending): Given {
+  if (!('password' in change)) return { hash: change.hash };
+  return { password: change.password, ...('hash' in change && { hash: change.hash }) };
+}

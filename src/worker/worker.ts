@@ -84,7 +84,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const shareOf = async (run: string, row: number) => (await rows.headOf(run, row))?.proofShare;
   const backendHolds = createHolds(redis, keys, jobKey);
   const prover = createProver({
-    ...{ redis, keys, runs, log, shareOf },
+    ...{ redis, keys, runs, log, shareOf, settleMs },
     ...(options.proofShare !== undefined && { liveShare: options.proofShare }),
     hold: (backend, reason) => backendHolds.put(backend, reason, 'worker'),
   });
@@ -215,7 +215,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       isReady = true;
       beat.tell();
       // For plans: how long an import would take.
-      if (feeder) for (const lane of Object.values(lanes)) void lane.cost.measure();
+      if (feeder) for (const lane of Object.values(lanes)) void lane.cost.measure().then(lane.cost.measureHere);
     },
     () => {},
   );

@@ -111,6 +111,7 @@ export async function startRunBackends(
   return {
     redis,
     keys,
+    jobKey,
     redisServer,
     postgres,
     sandbox,

@@ -24,7 +24,7 @@ const tail = /^\d\d\$[./A-Za-z0-9]{53}$/;
 export const lengthOf = (encoding: Encoding) => heads[encoding].length + 56;
 
 /** How a stored text is written, or undefined for one that we do not write. */
-export function encodingOf(stored: string): Encoding | undefined {
+function encodingOf(stored: string): Encoding | undefined {
   return encodings.find((each) => stored.startsWith(heads[each]) && tail.test(stored.slice(heads[each].length)));
 }
 

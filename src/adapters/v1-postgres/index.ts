@@ -24,9 +24,7 @@ import { prove, readHash, readRoles, readUser } from './users.ts';
 import { write } from './write.ts';
 
 export type { NewUser } from './add-users.ts';
-export type { CheckReport, Finding } from './check.ts';
-export type { Encoding } from './encodings.ts';
-export { findings } from './findings.ts';
+export type { CheckReport } from './check.ts';
 export type { LoadedMapping } from './mapping-file.ts';
 export { loadMapping, parseMapping } from './mapping-file.ts';
 export { findingText, requireFit } from './require-fit.ts';

@@ -6,6 +6,7 @@ import {
 } from '@zitadel/proto/zitadel/user/v2/user_service_pb';
 import { PassferryError } from '../../errors.ts';
 import type { Verifier } from '../../hashes/kinds.ts';
+import { checkPolicy } from '../policy.ts';
 import type { Applied, Backend, Change } from '../port.ts';
 import type { Call } from '../zitadel/call.ts';
 import { createCalls } from '../zitadel/call.ts';
@@ -38,6 +39,7 @@ export type V2Zitadel = Backend &
       | 'verifiers'
       | 'createUser'
       | 'probeHash'
+      | 'checkPassword'
     >
   >;
 
@@ -79,6 +81,11 @@ export function createV2Zitadel(options: V2Options): V2Zitadel {
         () => readAnyUser(call, change.user, signal),
         (org) => policies(org, signal),
       ),
+    async checkPassword(org, password, signal) {
+      const { policy } = await policies(org, signal);
+      if (!policy) throw new PassferryError('backend_forbidden', { scope: 'organization' });
+      checkPolicy(password.bytes(), policy);
+    },
     mailsOnChange: (org, signal) => mailsOnChange(call, org, signal),
     ping: (signal) => ping(call, signal),
     close: async () => close(),

@@ -18,6 +18,7 @@ const statusOf: Record<string, number> = {
   method_not_allowed: 405,
   items_refused: 422,
   as_of_required: 422,
+  hash_here_unsupported: 422,
   job_gone: 410,
   job_begun: 409,
   job_done: 409,

@@ -3,9 +3,9 @@ import { PassferryError } from '../../errors.ts';
 import { authorize, ownActingOrg } from '../callers.ts';
 import { checkOrgId } from '../validate.ts';
 import { type HttpDeps, header } from './deps.ts';
-import { readQuery } from './imports/options.ts';
+import { defined, hashHereOf, readQuery } from './imports/options.ts';
 
-/** `GET /imports:plan?rows=…&rate=…`: how long an import into the organization would take. Needs `import` there. */
+/** `GET /imports:plan?rows=…&rate=…&hashHere=…`: how long an import into the organization would take. Needs `import` there. */
 export function registerImportPlan(app: FastifyInstance, { producer, callers }: HttpDeps): void {
   app.get<{ Querystring: Record<string, unknown> }>('/imports::plan', async (request) => {
     const caller = await callers.authenticate(request.headers.authorization);
@@ -17,6 +17,6 @@ export function registerImportPlan(app: FastifyInstance, { producer, callers }: 
     const asked = readQuery(request.query);
     const rows = asked.integer('rows', 0, 1_000_000_000);
     const rate = asked.number('rate', 0.01, 100_000);
-    return producer.plan(org, { ...(rows !== undefined && { rows }), ...(rate !== undefined && { rate }) });
+    return producer.plan(org, defined({ rows, rate, hashHere: hashHereOf(asked) }));
   });
 }

@@ -42,6 +42,9 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
       about(request, 'import', caller, org);
       authorize(caller, org, 'import');
       const { choices, parse, expiresInMs } = parseImportQuery(request.query);
+      if (choices.hashHere !== undefined && !(await producer.can(org, 'hashHere'))) {
+        throw new PassferryError('hash_here_unsupported', { fields: [{ field: 'hashHere', reason: 'hash_here_unsupported' }] });
+      }
       const { file, ...sent } = await fileOf(request);
       if (choices.overwriteNewer) authorize(caller, org, 'admin');
       const given = header(request, 'idempotency-key');

@@ -127,7 +127,10 @@ export function registerMigrations(app: FastifyInstance, deps: HttpDeps): void {
     for (const org of view.options.migration?.orgs ?? []) authorize(caller, org, 'migrate');
     await begun(request);
     await (verbs[verb] as (typeof verbs)[string])(view.id, request.query, request.body);
-    request.log.info({ runId: view.id, org: view.org, by: caller.name, verb }, 'a person did something with a migration');
+    request.log.info(
+      { runId: view.id, org: view.org, by: caller.name, verb },
+      'a person did something with a migration',
+    );
     return visible(caller, view.id);
   });
 }

@@ -3,7 +3,7 @@ import { makeIdempotencyKey } from '../../ids.ts';
 import type { PageRow } from '../../page.ts';
 import type { RunOptions, RunView } from '../../run.ts';
 import type { Producer } from '../producer.ts';
-import { type Detected, type ParseOptions, parseBatches } from './parse.ts';
+import { type Detected, duplicatesOf, type ParseOptions, parseBatches } from './parse.ts';
 import { createSeenUsers } from './seen-users.ts';
 import { createRowTaker } from './take-row.ts';
 
@@ -27,6 +27,7 @@ export type ImportChoices = Pick<
   | 'dryRun'
   | 'maxFailures'
   | 'mails'
+  | 'hashHere'
   | 'proofShare'
   | 'notBefore'
   | 'rate'
@@ -94,8 +95,7 @@ export async function importRows(
     for await (const batch of parseBatches(mac.over(file), parse)) {
       if (!take) throw new PassferryError('internal');
       writer ??= await opened();
-      // Of an export in which a user stands twice nobody can say which of them is right.
-      const refuses = (choices.duplicates ?? (detected?.source === 'own' ? 'last' : 'refuse')) === 'refuse';
+      const refuses = duplicatesOf(detected as Detected, choices.duplicates) === 'refuse';
       for (const parsed of batch) {
         let { row, password } = take(parsed);
         const again = row.refused === undefined && seen.again(row.org ?? org, nameIn(row));
@@ -154,6 +154,7 @@ function optionsOf(
     ...(comments && { comments }),
     ...{ map: columns, kept },
     ...choices,
+    ...(source !== 'own' && { duplicates: duplicatesOf(found, choices.duplicates) }),
     ...(asOf === 'now' ? { asOfNow: true as const } : asOf !== undefined && { asOf }),
   };
 }

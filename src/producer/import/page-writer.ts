@@ -18,7 +18,7 @@ const stretch = promisify(scrypt) as (
 /** What the writer is told of its run. */
 export type RunPlace = Pick<
   PageHead,
-  'run' | 'org' | 'caller' | 'runAt' | 'expiresAt' | 'overwriteNewer' | 'dryRun' | 'proofShare' | 'reset'
+  'run' | 'org' | 'caller' | 'runAt' | 'expiresAt' | 'overwriteNewer' | 'dryRun' | 'hashHere' | 'proofShare' | 'reset'
 > & { ttlMs: number };
 
 /** Pages on their way at once: the thread pool and Redis work while the next rows are read. */

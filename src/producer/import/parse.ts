@@ -15,6 +15,7 @@ import { type Unpacked, unpack } from './unpack.ts';
 
 export type { ColumnMap } from './columns.ts';
 export type { Detected, ImportFormat } from './reader.ts';
+export { duplicatesOf } from './reader.ts';
 export { rowReasonFacts } from './reasons.ts';
 export type { ParsedRow, RejectedRow } from './row.ts';
 export { isRejected } from './row.ts';

@@ -47,6 +47,13 @@ export interface SourceRecord {
   userId?: string;
 }
 
+/**
+ * What becomes of a user who stands twice: the last row wins, or later ones are refused. Of an export in which that happens nobody can say
+ * which row is right.
+ */
+export const duplicatesOf = ({ source }: Pick<Detected, 'source'>, asked: 'last' | 'refuse' | undefined) =>
+  asked ?? (source === 'own' ? 'last' : 'refuse');
+
 export interface ReaderOptions {
   /** What names the users; default: what the file has. */
   by?: Identity;

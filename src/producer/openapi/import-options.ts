@@ -24,7 +24,10 @@ export const importOptions: object[] = [
     'now',
   ),
   flag('noChangeRequired', 'For rows that say nothing about it. Default `false`: they change it at the next login'),
-  flag('changeRequired', 'The same, said the other way; not both. `true` is meant for rows with hashes too, which else need no change'),
+  flag(
+    'changeRequired',
+    'The same, said the other way; not both. `true` is meant for rows with hashes too, which else need no change',
+  ),
   flag('overwriteNewer', 'Also for users who chose another password since; needs `admin`'),
   many('map', z.string(), 'Our column and the one of the file, such as `userId:Employee No`', 'userId:Employee No'),
   many('keep', z.string(), 'A further column that the rejects have; never one of passwords', 'email'),
@@ -55,7 +58,7 @@ export const importOptions: object[] = [
   option(
     'duplicates',
     z.enum(['last', 'refuse']),
-    'The same user twice: the last row wins (default), or later ones are refused',
+    'The same user twice: the last row wins, or later ones are refused. Default `last`; `refuse` where the file is of another product',
     'refuse',
   ),
   flag('dryRun', 'Nothing is changed; the report tells what would be'),
@@ -72,6 +75,11 @@ export const importOptions: object[] = [
     'The asker has compared a known password of the source with its hash, before sending; else the report says that logins are not proved',
     'matched',
   ),
+  flag(
+    'hashHere',
+    'Workers check the password policy, hash with bcrypt and send hashes, so that the backend does not hash; 422 where the backend cannot',
+  ),
+  option('hashCost', z.int().min(10).max(16), 'With `hashHere`: the cost of bcrypt. Default 12', 12),
   option('proofShare', z.number().min(0).max(1), 'Share of rows whose login is proved', 0.01),
   option('rate', z.number().min(0.01), 'Rows a second, at most', 20),
   option('concurrency', z.int().min(1), 'Rows at work at once, at most', 4),
@@ -131,7 +139,14 @@ const ofFiles = Object.keys(fileReasons) as (keyof typeof fileReasons)[];
 
 export const importErrors: AnyReason[] = [
   ...ofFiles,
-  ...(['as_of_required', 'option_unknown', 'options_contradict', 'field_type', 'expires_invalid'] as const),
+  ...([
+    'as_of_required',
+    'hash_here_unsupported',
+    'option_unknown',
+    'options_contradict',
+    'field_type',
+    'expires_invalid',
+  ] as const),
   ...(['set_at_invalid', 'set_at_ambiguous', 'set_at_future', 'multipart_invalid', 'media_type_unsupported'] as const),
   ...([
     'idempotency_key_invalid',

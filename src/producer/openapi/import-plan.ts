@@ -37,6 +37,8 @@ export const importPlanPaths: Paths = {
       parameters: [
         queryParameter('rows', z.int().min(0).max(1_000_000_000), 'How many rows it has', 200_000),
         queryParameter('rate', z.number().min(0.01), 'Its own limit, rows a second', 20),
+        queryParameter('hashHere', z.enum(['true', 'false']), 'Workers would hash for the backend', 'true'),
+        queryParameter('hashCost', z.int().min(10).max(16), 'With `hashHere`: the cost of bcrypt. Default 12', 12),
         parameter('organization'),
       ],
       answers: {
@@ -49,7 +51,7 @@ export const importPlanPaths: Paths = {
             },
           },
         }),
-        ...errorAnswers('problem', [...tokenErrors, ...orgErrors, 'field_type', ...infrastructureErrors]),
+        ...errorAnswers('problem', [...tokenErrors, ...orgErrors, 'field_type', 'options_contradict', ...infrastructureErrors]),
       },
     }),
   },

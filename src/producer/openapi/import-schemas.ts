@@ -62,10 +62,18 @@ export const run = name(
               examples: [{ 'v2 pbkdf2-sha256 rounds=29000': 'works' }],
             })
             .exactOptional(),
+          stored: z
+            .strictObject({ seen: count, missing: count, unknown: count })
+            .meta({ description: 'Of a sample in v2: was the change to be read after the hash was stored' })
+            .exactOptional(),
         })
         .meta({ description: 'Known when the file has been read; absent: there are none' })
         .exactOptional(),
-      repeated: count.meta({ description: 'Rows that name a user again; the last of each wins' }).exactOptional(),
+      repeated: count
+        .meta({
+          description: 'Rows that name a user again: the last of each wins, or with `duplicates` `refuse` the first',
+        })
+        .exactOptional(),
       rejected: count.meta({ description: 'Refused when they were read' }),
       accepted: count,
       inflight: count.meta({ description: 'Begun and not ended' }),

@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { migrationModes } from '../../migration.ts';
 import type { MigrationView } from '../../run.ts';
 import { type AnyReason, bodyErrors, errorAnswers, infrastructureErrors, slowBody, tokenErrors } from './errors.ts';
+import { evidence } from './evidence.ts';
 import { headers, parameter, pathParameter, queryParameter } from './headers.ts';
 import { row, run } from './import-schemas.ts';
-import { evidence } from './evidence.ts';
 import { jsonAnswer, jsonBody, operation, type Paths } from './operation.ts';
 import { count, type Fields, name, orgId, refTo, runId, sample, text, time } from './schema.ts';
 
@@ -34,7 +34,9 @@ const migration = name(
           leftOut: counts.meta({ description: 'Rows of v1 that are no users to go on with' }),
           probes: z
             .record(z.string(), z.enum(['works', 'fails', 'not_tried']))
-            .meta({ description: 'What a login with a hash of each kind and cost came to, before the first was written' })
+            .meta({
+              description: 'What a login with a hash of each kind and cost came to, before the first was written',
+            })
             .exactOptional(),
           forecast: z
             .object({
@@ -52,7 +54,10 @@ const migration = name(
 );
 const list = name(
   'Migrations',
-  z.object({ migrations: z.array(migration), next: text.meta({ description: '`cursor` of the next page' }).exactOptional() }),
+  z.object({
+    migrations: z.array(migration),
+    next: text.meta({ description: '`cursor` of the next page' }).exactOptional(),
+  }),
 );
 const body = name(
   'MigrationRequest',
@@ -62,7 +67,10 @@ const body = name(
     allGranted: z.literal(true).meta({ description: 'In place of `organizations`' }).exactOptional(),
     create: z.boolean().meta({ description: 'Add users who are missing in v2' }).exactOptional(),
     repair: z.boolean().meta({ description: 'A reconcile: who is behind is brought in step' }).exactOptional(),
-    mails: z.literal('allow').meta({ description: 'v2 may mail users that their password was changed' }).exactOptional(),
+    mails: z
+      .literal('allow')
+      .meta({ description: 'v2 may mail users that their password was changed' })
+      .exactOptional(),
     rate: rate.exactOptional(),
     concurrency: concurrency.exactOptional(),
     window: hours.exactOptional(),
@@ -157,7 +165,9 @@ export const migrationPaths: Paths = {
       description:
         'Needs `migrate` in each organization. `plan` and `reconcile` only read. A worker reads the users of v1; the answer comes when it is stored that it shall.',
       parameters: [parameter('organization'), parameter('idempotencyKey')],
-      body: jsonBody(body, { plan: { summary: 'What would come of it', value: { mode: 'plan', organizations: [sample.org] } } }),
+      body: jsonBody(body, {
+        plan: { summary: 'What would come of it', value: { mode: 'plan', organizations: [sample.org] } },
+      }),
       answers: {
         202: jsonAnswer(
           'It has begun',

@@ -44,7 +44,8 @@ export function createUserMaker(
       stored.hash?.wipe();
       if (!found) return { kind: 'refused', reason: 'no_hash', seq };
       const takes = found.targets.v2;
-      if (takes.takes === 'no' || !found.encoded) return { kind: 'refused', reason: takes.takes === 'no' ? takes.why : 'hash_refused', seq };
+      if (takes.takes === 'no' || !found.encoded)
+        return { kind: 'refused', reason: takes.takes === 'no' ? takes.why : 'hash_refused', seq };
       if (!v2.verifiers?.includes(takes.takes === 'default' ? 'bcrypt' : takes.verifier)) {
         return { kind: 'refused', reason: 'verifier_off', seq };
       }

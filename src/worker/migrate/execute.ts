@@ -27,7 +27,8 @@ export function createExecute(
       if (follower(placed.stage)) return refused('not_followed');
       await stages.moved(at.org);
       if (follower((await stages.of(at.org)).stage)) return { waits: 'stage_moved', ms: 1 };
-      if (await runs.hold(run, 'stage_not_dual')) log.warn({ runId: run, org: at.org }, 'a migration holds: the stage of the organization is not a dual one');
+      if (await runs.hold(run, 'stage_not_dual'))
+        log.warn({ runId: run, org: at.org }, 'a migration holds: the stage of the organization is not a dual one');
       return { waits: 'stage_moved', ms: busyMs };
     }
 

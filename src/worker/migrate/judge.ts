@@ -126,11 +126,7 @@ function classOf({ judged, reason, inV1, inV2, hash }: JudgedUser): string {
 function detailsOf({ hash, inV1, inV2 }: JudgedUser): string[] {
   const odd = (name: string, user?: BackendUser) =>
     user && user.state !== 'active' && user.state !== 'unknown' ? [countField.state(`${name} ${user.state}`)] : [];
-  return [
-    ...(hash ? [countField.hash(costText({ by: '', ...hash }))] : []),
-    ...odd('v1', inV1),
-    ...odd('v2', inV2),
-  ];
+  return [...(hash ? [countField.hash(costText({ by: '', ...hash }))] : []), ...odd('v1', inV1), ...odd('v2', inV2)];
 }
 
 function differences({ inV1, inV2 }: JudgedUser): string[] {

@@ -87,7 +87,7 @@ export function sqliteDump(tables: readonly Table[]): string {
 }
 
 /** Tables that have no users, whatever stands in them. */
-export function otherTables(random: Random): Table[] {
+function otherTables(random: Random): Table[] {
   const text = `it's; INSERT INTO users VALUES (1,'${bcryptOf('b')}'); \\' -- "x" /* y`;
   return [
     {

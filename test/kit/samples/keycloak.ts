@@ -2,7 +2,7 @@ import { pbkdf2Sync } from 'node:crypto';
 import { chance, invent, knownPassword, pick, type Random, type SampleMaker, times } from './maker.ts';
 
 /** Of the known password, in the three alphabets that tools write. */
-export function pbkdf2Of(salt: Buffer, rounds: number, digest: 'sha1' | 'sha256' | 'sha512', length: number): Buffer {
+function pbkdf2Of(salt: Buffer, rounds: number, digest: 'sha1' | 'sha256' | 'sha512', length: number): Buffer {
   return pbkdf2Sync(knownPassword, salt, rounds, length, digest);
 }
 

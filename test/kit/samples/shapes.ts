@@ -100,7 +100,7 @@ export function oktaJson(random: Random, users: readonly Invented[] = people(ran
 }
 
 /** A line of LDIF, folded and in base64 where it must be. */
-export function ldifLine(name: string, value: string): string {
+function ldifLine(name: string, value: string): string {
   const plain = /^[!-9;=-~][ -~]*$/.test(value) && value === value.trimEnd();
   const line = plain ? `${name}: ${value}` : `${name}:: ${Buffer.from(value).toString('base64')}`;
   return `${line.replace(/.{76}(?=.)/g, '$&\n ')}\n`;

@@ -55,7 +55,7 @@ export function djangoTable(random: Random, users: readonly (Invented & { n: num
 }
 
 /** `dumpdata`, with other models around the users. */
-export function djangoFixture(random: Random): string {
+function djangoFixture(random: Random): string {
   const { columns, rows } = djangoTable(random);
   const users = rows.map((row) => ({
     model: pick(random, ['auth.user', 'accounts.user']),

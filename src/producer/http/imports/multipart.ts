@@ -23,7 +23,7 @@ export interface FormFile {
  * A body of `multipart/form-data` → its files, one after the other, while they arrive; no more than a chunk is held. Anything else in
  * it is refused: options stand in the query. What was read is zeroed. Error: `multipart_invalid`.
  */
-export async function* formFiles(body: AsyncIterable<Buffer>, boundary: string): AsyncGenerator<FormFile> {
+async function* formFiles(body: AsyncIterable<Buffer>, boundary: string): AsyncGenerator<FormFile> {
   const iterator = body[Symbol.asyncIterator]();
   const end = Buffer.from(`\r\n--${boundary}`);
   // The first boundary has no line before it.

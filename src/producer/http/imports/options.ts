@@ -20,6 +20,9 @@ const delimiters: Record<string, ',' | ';' | '\t' | '|'> = {
   ...{ comma: ',', semicolon: ';', tab: '\t', pipe: '|' },
 };
 const formats: readonly string[] = ['csv', 'ndjson', 'json'] satisfies ImportFormat[];
+/** What v2 takes of bcrypt, and what v1 writes. */
+const hashCosts = [10, 16] as const;
+const defaultHashCost = 12;
 const dayMs = 86_400_000;
 const longestMs = 30 * dayMs;
 
@@ -27,7 +30,7 @@ const known = [
   ...['format', 'encoding', 'delimiter', 'header', 'comments', 'map', 'keep', 'allowSuspicious', 'changeRequired'],
   ...['noChangeRequired', 'overwriteNewer', 'asOf', 'duplicates', 'dryRun', 'maxFailures', 'proofShare', 'rate'],
   ...['concurrency', 'notBefore', 'expiresIn', 'mails', 'known'],
-  ...['from', 'by', 'peppered'],
+  ...['from', 'by', 'peppered', 'hashHere', 'hashCost'],
 ];
 
 /**
@@ -61,6 +64,7 @@ export function parseImportQuery(query: Query, now = Date.now()): AskedImport {
         known: asked.one('known', ['matched']) as 'matched' | undefined,
         maxFailures: asked.integer('maxFailures', 1, 1_000_000_000),
         mails: asked.one('mails', ['allow']) as 'allow' | undefined,
+        hashHere: hashHereOf(asked),
         proofShare: asked.number('proofShare', 0, 1),
         notBefore,
         rate: asked.number('rate', 0.01, 100_000),
@@ -92,6 +96,14 @@ function parseOptions(asked: Asked): ParseOptions {
     map: parseMap(asked.all('map')),
     keepColumns: asked.all('keep'),
   });
+}
+
+/** Cost of the bcrypt hashes that workers make; undefined: the backend hashes. */
+export function hashHereOf(asked: Asked): number | undefined {
+  const cost = asked.integer('hashCost', ...hashCosts);
+  if (asked.flag('hashHere')) return cost ?? defaultHashCost;
+  if (cost !== undefined) throw contradiction('hashHere', 'hashCost');
+  return undefined;
 }
 
 /** Rows that say nothing about it: a password that somebody else knows is to be changed, unless this says no. */

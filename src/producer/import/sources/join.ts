@@ -9,7 +9,7 @@ import { listsOf, type RecogniseInput, sampledFrom } from './recognise.ts';
 import type { Identity, Person, Sample, Source, SourceParams } from './source.ts';
 
 /** The most that indexes of users may take, of all imports that are read at once, bytes: some 1,500,000 users. */
-export const joinLimit = 256 * 1024 * 1024;
+const joinLimit = 256 * 1024 * 1024;
 let held = 0;
 
 /** What an entry takes beside its characters, bytes. */

@@ -48,17 +48,20 @@ export async function* readForeign(
 }
 
 /** What rows will have, by what the first records have: of the age of the passwords that decides whether `asOf` must be said. */
-export function describe({ source, sample, container }: Foreign, params: SourceParams): Partial<Detected> {
+function describe({ source, sample, container }: Foreign, params: SourceParams): Partial<Detected> {
   const first = sample.records.flatMap((fields, i) => source.read(fields, params, sample.of[i]) ?? []);
   const identity = columnOf[params.by];
-  const secret = first.some(({ password }) => password !== undefined) ? 'password' : 'passwordHash';
+  const clear = first.some(({ password }) => password !== undefined);
+  const hashed = !clear || first.some(({ passwordHash }) => passwordHash !== undefined);
+  const secrets = [...(clear ? ['password' as const] : []), ...(hashed ? ['passwordHash' as const] : [])];
   const dated = first.some(({ setAt }) => setAt !== undefined);
   return {
     format: container.name,
     source: source.name,
     by: params.by,
-    columns: { [identity]: identity, [secret]: secret, ...(dated && { setAt: 'setAt' }) },
-    kept: [identity, 'password'],
+    columns: Object.fromEntries([identity, ...secrets, ...(dated ? ['setAt'] : [])].map((name) => [name, name])),
+    // Blank in the rejects, for whoever fills them in: a hash goes into a column of hashes.
+    kept: [identity, ...secrets],
   };
 }
 

@@ -183,7 +183,7 @@ function holdsHashes({ records, names }: Sample): boolean {
 const stop = Symbol('the sample ends here');
 
 /** Reads a copy of the beginning; what is wrong with it is told by whoever reads the file. */
-export async function sampleOf(
+async function sampleOf(
   container: ContainerReader,
   bytes: Buffer,
   ended: boolean,
