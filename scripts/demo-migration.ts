@@ -69,7 +69,8 @@ async function play(running: Up, { command, request, sessionLogin }: DemoParts):
   for (const id of away) await request(running, id, org, 'While-v2-was-down-1');
   await command(1, 'divergence', 'list', '--org', org);
   mend();
-  say('   v2 is back');
+  say('   v2 is back. Everybody is tried again by itself; or at once:');
+  await command(0, 'divergence', 'redrive', '--org', org);
   await inStep();
   for (const id of away) await prove(id, 'While-v2-was-down-1', samplePassword);
 
@@ -155,6 +156,6 @@ async function play(running: Up, { command, request, sessionLogin }: DemoParts):
 }
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 60_000; Date.now() < end; await pause(100)) if (await holds()) return;
+  for (const end = Date.now() + 180_000; Date.now() < end; await pause(100)) if (await holds()) return;
   throw new Error(`waited in vain for ${what}`);
 }
