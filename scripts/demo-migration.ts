@@ -124,7 +124,7 @@ async function play(running: Up, { command, request, sessionLogin }: DemoParts):
   /** A login in both stores. */
   async function prove(id: string, password: string, old?: string): Promise<void> {
     const [inV1, inV2] = await logins(id, password);
-    const older = old === undefined ? [] : await logins(id, old);
+    const older: boolean[] = old === undefined ? [] : await logins(id, old);
     const word = (works: boolean) => (works ? 'logs in' : 'FAILS');
     const refused = older.length === 0 ? '' : `; the old one ${older.includes(true) ? 'STILL WORKS' : 'is refused'}`;
     say(`   ${id}: v1 ${word(inV1)}, v2 ${word(inV2)}${refused}`);

@@ -77,6 +77,51 @@ describe('--known', () => {
     }
   });
 
+  it('of an export in which a user stands twice compares the row that will be in effect, and says which', async () => {
+    const [hash, other] = [password, newPassword()].map((text) => makeHash('bcrypt', { cost: 10 }, Buffer.from(text)));
+    const rows = [`linus@example.com,${await hash}`, `ada@example.com,${await other}`, `linus@example.com,${await other}`];
+    writeFileSync(at('devise.csv'), `email,encrypted_password\n${rows.join('\n')}\n`);
+    writeFileSync(at('linus.txt'), password);
+    const known = ['--known', 'linus@example.com', '--known-password-file', at('linus.txt')];
+    const args = ['import', at('devise.csv'), '--from', 'devise', ...known, '--as-of', 'now', '--dry-run'];
+    const { code, out, err } = await passferry(args);
+    expect(code, out + err).toBe(1);
+    expect(err).toContain('matches its hash (bcrypt)');
+    expect(err).toContain('no change at the next login');
+    expect(err).not.toContain('users must change it');
+    expect(out).toContain('1 row named a user again: the FIRST row of each was taken');
+    expect(out).not.toContain('last row wins');
+    const last = await passferry([...args, '--duplicates', 'last']);
+    expect(last.code).toBe(2);
+    expect(last.err).toMatch(/does not match the hash .* hash doctor .* --peppered/);
+  });
+
+  it('rows of a foreign file are corrected in that file, which is imported again as the report says', async () => {
+    const [ada, bob] = [randomUUID(), randomUUID()];
+    for (const user of [ada, bob]) await pf.addUser('acme', user);
+    const hash = await makeHash('bcrypt', { cost: 10 }, Buffer.from(password));
+    const content = (second: string) => `id,email,encrypted_password\n${ada},a@x.example,${hash}\n${second},b@x.example,${hash}\n`;
+    writeFileSync(at('rails.csv'), content(`${bob}x`));
+    const args = ['import', at('rails.csv'), '--from', 'devise', '--by', 'id'];
+    const first = await passferry([...args, '--as-of', 'now']);
+    expect(first.code, first.out + first.err).toBe(1);
+    expect(first.out).toContain('correct these rows in the source file, and import that again:');
+    expect(first.out).not.toContain('--with-secrets');
+    const [, age = ''] = /passferry import FILE --as-of (\S+)/.exec(first.out) ?? [];
+    const { id } = /(?<id>r0-\w+)/.exec(first.out)?.groups as { id: string };
+    const joined = ['imports', 'rejects', id, '--with-secrets', '--file', at('rails.csv')];
+    expect((await passferry(joined)).err).toContain('correct the rows in the source file');
+    writeFileSync(at('rails.csv'), content(bob));
+    // What was set before may be stale now, or set as it was: its password stays.
+    const again = await passferry([...args, '--as-of', age]);
+    expect(again.out).not.toContain('failed');
+    for (const user of [ada, bob]) expect(await pf.works('acme', user, password)).toBe(true);
+    // Rejects of rejects do not grow a second ending.
+    writeFileSync(at('x.csv.rejects.csv'), 'userId,password\n,Aa1-password\n');
+    const rejected = await passferry(['import', at('x.csv.rejects.csv'), '--as-of', 'now']);
+    expect(rejected.out).toContain(at('x.csv.rejects-2.csv'));
+  }, 120_000);
+
   it('sends nothing when it does not match, or there is nothing to compare', async () => {
     const { known } = await file('bad.csv');
     const before = await count();

@@ -106,6 +106,7 @@ describe('before anything is sent', () => {
   it.each([
     ['no age', 'userId,password\nu,Aa1-password\n', [], 2, /nothing was sent: how old .* --as-of now/],
     ['no column', 'a,b\nu,Zz9!canary\n', ['--as-of', 'now'], 3, /nothing was sent: .*header_column_missing/],
+    ['another product', 'a,b\n1,2\n', ['--from', 'keycloak', '--as-of', 'now'], 3, /source_mismatch.*Leave --from out/],
     ['a wrong date', 'userId,password\nu,x\n', ['--as-of', '01/02/2026'], 2, /the year first/],
     ['a wrong time', 'userId,password\nu,x\n', ['--expires', '40d'], 2, /up to 30d/],
   ])('a file or option with %s is refused', async (_what, file, args, code, message) => {

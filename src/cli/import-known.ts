@@ -38,7 +38,7 @@ export async function checkKnown(
     if (verdict === 'match') return note(`known password of ${printable(user)}: matches its hash (${printable(kind)})`);
     if (verdict === 'no_match') {
       throw failed(
-        `the known password does not match the hash (${printable(kind)}) of this user: nobody could log in. passferry hash doctor finds out why`,
+        `the known password does not match the hash (${printable(kind)}) of this user: nobody could log in. passferry hash doctor finds out why; if the source adds a secret (pepper) to every password, say --peppered: its hashes are refused then`,
       );
     }
     throw failed('this hash costs too much to be tried here');

@@ -1,8 +1,11 @@
 import { createReadStream } from 'node:fs';
+import { importAdvice } from '../producer/import/advice.ts';
 import { type Detected, isRejected, type ParseOptions, parseRows } from '../producer/import/parse.ts';
 import { sourceNamed } from '../producer/import/sources/all.ts';
+import { type WarningKind, warningTexts } from '../producer/import/suspicious.ts';
+import { told } from './client.ts';
 import type { AskOptions } from './import-options.ts';
-import { counted, note, printable } from './output.ts';
+import { counted, grouped, note, printable, withFlags } from './output.ts';
 
 /** Rows that are looked at before anything is sent. */
 const lookedAt = 200;
@@ -30,6 +33,19 @@ export async function lookAt(path: string, options: ParseOptions): Promise<Look>
     if (rows >= lookedAt) break;
   }
   return { detected: detected as Detected, rows, bad };
+}
+
+/** A file that is refused: why, and what a person does about it. */
+export function refusal(problem: Parameters<typeof told>[0]): string {
+  const { reason } = problem;
+  const advice = Object.hasOwn(importAdvice, reason) ? (importAdvice as Record<string, string>)[reason] : undefined;
+  return `${told(problem)}${advice === undefined ? '' : `. ${withFlags(advice)}`}`;
+}
+
+/** What is odd about rows that are taken: how many, and what it means. */
+export function warningLine(kind: string, rows: number): string {
+  const text = Object.hasOwn(warningTexts, kind) ? `: ${warningTexts[kind as WarningKind]}` : '';
+  return `taken as it is: ${grouped(rows)} × ${printable(kind)}${text}`;
 }
 
 const formats = {
@@ -65,14 +81,17 @@ export function showLook(path: string, { detected, rows, bad }: Look, options: A
   note(`  columns: ${printable(taken.join(', '))}`);
   const dropped = source === 'own' ? header.filter((name) => !kept.includes(name)) : [];
   if (dropped.length > 0) note(`  not used: ${printable(dropped.join(', '))}`);
-  note(
-    `  ${options.changeRequired !== false ? 'users must change it at the next login' : 'users need not change it'}, unless a row says otherwise`,
-  );
-  if (columns.passwordHash !== undefined)
+  const hashed = columns.passwordHash !== undefined;
+  if (columns.password !== undefined || !hashed)
+    note(
+      `  ${hashed ? 'of passwords: ' : ''}${options.changeRequired !== false ? 'users must change it at the next login' : 'users need not change it at the next login'}, unless a row says otherwise`,
+    );
+  if (hashed)
     note(
       `  hashes are stored as they are: ${options.changeRequired ? 'a change at the next login too' : 'no change at the next login (--change-required forces it)'} unless a row says otherwise, and no check of the policy`,
     );
-  if (options.hashHere) note(`  passwords are checked and hashed by the workers, bcrypt of cost ${options.hashCost ?? 12}`);
+  if (options.hashHere)
+    note(`  passwords are checked and hashed by the workers, bcrypt of cost ${options.hashCost ?? 12}`);
   if (options.overwriteNewer) note('  what users chose since is OVERWRITTEN');
   else if (options.asOf !== undefined)
     note(`  a password that a user chose after ${options.asOf === 'now' ? 'this moment' : options.asOf} is kept`);

@@ -41,7 +41,10 @@ export interface AskOptions extends ImportFiles {
 export function withAskOptions(command: Command): Command {
   return command
     .option('--as-of <when>', 'how old the passwords are: a date, or now; a later choice of a user is kept', parseAsOf)
-    .option('--change-required', 'users must change it at the next login: the default for passwords, and then of hashes too')
+    .option(
+      '--change-required',
+      'users must change it at the next login: the default for passwords, and then of hashes too',
+    )
     .option('--no-change-required', 'users need not change it at the next login')
     .option('--map <ours=theirs>', 'a column under another name, such as userId="Employee No"; repeatable', addMap)
     .option('--keep <column>', 'a further column for the rejects file; repeatable', addTo)
@@ -81,11 +84,21 @@ export function queryOf(options: AskOptions): URLSearchParams {
   flag('noChangeRequired', changeRequired === false);
   flag('overwriteNewer', options.overwriteNewer);
   set('known', options.knownMatched ? 'matched' : undefined);
-  for (const name of ['asOf', 'duplicates', 'maxFailures', 'mails', 'proofShare', 'rate', 'concurrency', 'hashCost'] as const) {
+  for (const name of [
+    'asOf',
+    'duplicates',
+    'maxFailures',
+    'mails',
+    'proofShare',
+    'rate',
+    'concurrency',
+    'hashCost',
+  ] as const) {
     set(name, options[name]);
   }
   for (const name of ['from', 'by', 'format', 'encoding', 'delimiter'] as const) set(name, options[name]);
-  for (const name of ['dryRun', 'comments', 'allowSuspicious', 'peppered', 'hashHere'] as const) flag(name, options[name]);
+  for (const name of ['dryRun', 'comments', 'allowSuspicious', 'peppered', 'hashHere'] as const)
+    flag(name, options[name]);
   set('header', header === false ? 'false' : undefined);
   set('notBefore', startAt);
   set('expiresIn', expires);

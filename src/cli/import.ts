@@ -6,12 +6,12 @@ import { checkOrgId, parseIdempotencyKey } from '../producer/validate.ts';
 import type { RunView } from '../run.ts';
 import { ask } from './ask.ts';
 import type { ApiClient, ConnectionOptions } from './client.ts';
-import { connect, problemOf, told, withConnection } from './client.ts';
+import { connect, problemOf, withConnection } from './client.ts';
 import { cliError, exits, finish } from './exit.ts';
 import { bytesOf, describe, fileOf, formOf, mediaTypes } from './import-files.ts';
 import { holdLines, waitsForPerson, watchOrAsk } from './import-hold.ts';
 import { checkKnown, type KnownOptions } from './import-known.ts';
-import { type Look, lookAt, showLook } from './import-look.ts';
+import { type Look, lookAt, refusal, showLook, warningLine } from './import-look.ts';
 import { type AskOptions, parseOptionsOf, queryOf, withAskOptions } from './import-options.ts';
 import { confirm, showPlan } from './import-plan.ts';
 import { isOver, watch } from './import-watch.ts';
@@ -185,7 +185,7 @@ function goesOn(view: RunView): string[] {
 async function firstLook(path: string, options: ImportOptions): Promise<Look> {
   const look = await lookAt(path, parseOptionsOf(options)).catch((thrown) => {
     if (!(thrown instanceof PassferryError)) throw thrown;
-    throw cliError(exits.unreachable, `nothing was sent: ${told(thrown)}`);
+    throw cliError(exits.unreachable, `nothing was sent: ${refusal(thrown)}`);
   });
   if (!options.quiet) showLook(path, look, options);
   if (options.withSecrets && look.detected.source !== 'own') {
@@ -225,9 +225,9 @@ async function upload(
       signal,
     },
   );
-  if (!reply.ok) throw cliError(exits.unreachable, `the import did not start: ${told(problemOf(reply))}`);
+  if (!reply.ok) throw cliError(exits.unreachable, `the import did not start: ${refusal(problemOf(reply))}`);
   const { warnings = {}, ...view } = reply.body;
-  for (const [kind, n] of Object.entries(warnings)) note(`taken as it is: ${grouped(n)} × ${printable(kind)}`);
+  for (const [kind, n] of Object.entries(warnings)) note(warningLine(kind, n));
   return view;
 }
 

@@ -10,10 +10,10 @@ import { exitOfRun } from './import.ts';
 import { holdLines } from './import-hold.ts';
 import { mailsOption } from './import-options.ts';
 import { isOver, watch } from './import-watch.ts';
-import { counted, duration, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
+import { counted, duration, grouped, note, parseDuration, printable, say, sayJson, withFlags } from './output.ts';
 import { standingOf } from './progress.ts';
 import { rejectsPath, type Source, stampOf, writeRejects } from './rejects.ts';
-import { notInEffect, printReport } from './report.ts';
+import { isForeign, notInEffect, printReport, sourceLines } from './report.ts';
 
 interface Options extends ConnectionOptions {
   json?: boolean;
@@ -123,7 +123,7 @@ async function show(api: ApiClient, id: string, options: Options): Promise<numbe
   if (options.json) sayJson(view);
   else {
     for (const line of describe(view)) say(line);
-    for (const line of [...(view.advice === undefined ? [] : [printable(view.advice)]), ...holdLines(view)])
+    for (const line of [...(view.advice === undefined ? [] : [withFlags(printable(view.advice))]), ...holdLines(view)])
       say(`    ${line}`);
     if (isOver(view) && notInEffect(view) > 0) {
       say(`    ${counted(notInEffect(view), 'row')} NOT in effect: passferry imports rejects ${printable(view.id)}`);
@@ -201,7 +201,8 @@ async function rejects(api: ApiClient, id: string, options: Options): Promise<nu
       );
     }
     for (const hint of hints) note(hint);
-    if (blank && rows > 0)
+    if (rows > 0 && isForeign(view)) for (const line of sourceLines(view)) note(line);
+    else if (blank && rows > 0)
       note('passwords are blank there; --with-secrets --file FILE joins them from the file that was sent');
   }
   return rows > 0 ? exits.notInEffect : exits.ok;

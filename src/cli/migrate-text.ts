@@ -27,7 +27,7 @@ function textOf(verdict: string): string {
 }
 
 /** Numbers of users by what became of them, the good ones first. */
-export function verdictLines({ migration }: RunView): string[] {
+function verdictLines({ migration }: RunView): string[] {
   const all = Object.entries(migration?.verdicts ?? {}).sort(
     ([a, n], [b, m]) => Number(good.has(b)) - Number(good.has(a)) || m - n,
   );

@@ -14,6 +14,15 @@ export function note(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
+/** Names of the API that texts of the server have → the flags of the command line. */
+export function withFlags(text: string): string {
+  return text
+    .replaceAll('asOf (--as-of)', '--as-of')
+    .replace(/(?<![-\w])mails=allow/g, '--mails=allow')
+    .replace(/\boverwriteNewer\b/g, '--overwrite-newer')
+    .replace(/\ballow suspicious ones\b/g, 'say --allow-suspicious');
+}
+
 /** One JSON object a line. Control characters are escaped by JSON itself. */
 export function sayJson(value: unknown): void {
   say(JSON.stringify(value));

@@ -8,6 +8,7 @@ import type { RunOptions, RunView } from '../run.ts';
 import type { ApiClient } from './client.ts';
 import { problemOf } from './client.ts';
 import { cliError, exits } from './exit.ts';
+import { withFlags } from './output.ts';
 import { type SourceRow, sourceRows } from './secrets.ts';
 
 export interface Rejects {
@@ -35,7 +36,9 @@ export async function stampOf(path: string): Promise<string> {
 /** Where rejects go when nobody says: beside the file, in its own format. */
 export function rejectsPath(view: RunView, source: Source | undefined): string {
   const { extension } = rejectsFile(optionsOf(view));
-  const base = source?.path ?? `./import-${view.id.replace(/[^\w-]/g, '_')}`;
+  const name = source?.path ?? `./import-${view.id.replace(/[^\w-]/g, '_')}`;
+  // Rejects of rejects are still of the file.
+  const base = name.replace(/\.rejects(-\d+)?\.(csv|ndjson|json)$/, '');
   // What somebody has corrected is not written over.
   for (let n = 1; ; n++) {
     const path = `${base}.rejects${n === 1 ? '' : `-${n}`}.${extension}`;
@@ -65,8 +68,9 @@ export async function writeRejects(
   try {
     await out?.write(shape.head);
     let last = 0;
-    for await (const reject of fetchRejects(api, view.id)) {
-      if (reject.row <= last) continue;
+    for await (const found of fetchRejects(api, view.id)) {
+      if (found.row <= last) continue;
+      const reject = found.advice === undefined ? found : { ...found, advice: withFlags(found.advice) };
       last = reject.row;
       const reason = reject.reason ?? reject.result ?? 'unknown';
       const rows = (reasons.get(reason)?.rows ?? 0) + 1;

@@ -77,7 +77,9 @@ export function reportLines(report: Report): string[] {
   for (const [reason, { rows, advice }] of byNumber(rejects)) {
     lines.push(`  ${grouped(rows)} × ${printable(reason)}${advice === undefined ? '' : `: ${printable(advice)}`}`);
   }
-  if (rejects.path !== undefined) {
+  if (rejects.path !== undefined && isForeign(view)) {
+    lines.push(`what is wrong, row by row: ${printable(rejects.path)}`, ...sourceLines(view));
+  } else if (rejects.path !== undefined) {
     lines.push(`rows to correct: ${printable(rejects.path)}`);
     lines.push(`then only these: passferry import ${printable(rejects.path)} --as-of …`);
     if (rejects.blank) {
@@ -85,13 +87,36 @@ export function reportLines(report: Report): string[] {
       lines.push(`  passferry imports rejects ${printable(view.id)} --with-secrets --file FILE`);
     }
   }
-  if (view.failed + view.expired > 0 && view.state === 'completed' && !dry) {
-    lines.push(`failed for a cause that is gone: passferry imports retry ${printable(view.id)}`);
+  if (view.failed + view.expired > nameless(rejects) && view.state === 'completed' && !dry) {
+    lines.push(`once the cause is gone: passferry imports retry ${printable(view.id)}`);
   }
   for (const hint of rejects.hints) lines.push(hint);
   const speed = ms === undefined ? '' : `, ${duration(ms)}${rate === undefined ? '' : `, ${grouped(rate)} rows/s`}`;
   lines.push(`import ${printable(view.id)} ${printable(view.state)}${speed}`);
   return lines;
+}
+
+/** Of another product: its file cannot be written by us. */
+export const isForeign = ({ options }: RunView) => options?.source !== undefined && options.reset === undefined;
+
+/** How rows of such a file are corrected. Who is in effect must be older than the file says: else later choices would be lost. */
+export function sourceLines({ options, acceptedAt }: RunView): string[] {
+  const { asOf, asOfNow, dryRun, map = {} } = options;
+  const said = asOf !== undefined ? new Date(asOf).toISOString() : asOfNow ? printable(acceptedAt) : undefined;
+  const age = said === undefined ? (map.setAt === undefined ? ' --overwrite-newer' : '') : ` --as-of ${said}`;
+  return [
+    'correct these rows in the source file, and import that again:',
+    `  passferry import FILE${age}`,
+    ...(dryRun || age === ' --overwrite-newer'
+      ? []
+      : ['  (rows that are in effect end stale, unchanged or superseded then: they keep their password)']),
+  ];
+}
+
+/** Rows whose name found nobody, or several: to send them again changes nothing. */
+function nameless({ reasons }: Rejects): number {
+  const rows = (reason: string) => reasons.get(reason)?.rows ?? 0;
+  return rows('user_not_found') + rows('user_ambiguous');
 }
 
 /** What a report of hashes must not leave unsaid. */

@@ -7,11 +7,11 @@ import { startAdmin } from '../admin.ts';
 import { loadServeConfig, loadWorkConfig } from '../config.ts';
 import { credential } from '../credential.ts';
 import { startEmbeddedRedis } from '../embedded/redis.ts';
+import { verifiers } from '../hashes/kinds.ts';
 import { createKeyFiles } from '../key-files.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { hashToken } from '../producer/callers.ts';
-import { verifiers } from '../hashes/kinds.ts';
 import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts';
 import { serve } from '../serve.ts';
 import { work } from '../work.ts';
@@ -92,7 +92,11 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
       PASSFERRY_V2_URL: sandbox.url,
       PASSFERRY_V2_TOKEN_FILE: join(dir, 'v2-token'),
     });
-    const v2 = createV2Zitadel({ url: sandbox.url, credential: credential({ file: join(dir, 'v2-token') }), verifiers });
+    const v2 = createV2Zitadel({
+      url: sandbox.url,
+      credential: credential({ file: join(dir, 'v2-token') }),
+      verifiers,
+    });
     // One port for the numbers of both parts.
     const numbers: Metrics[] = [];
     const worker = await work(workConfig, { v1, v2 }, log, undefined, numbers);

@@ -13,8 +13,6 @@ export const countField = {
   leftOut: (why: string) => `l ${why}`,
 } as const;
 
-export type Migrations = ReturnType<typeof createMigrations>;
-
 /** Which migrations are open, and of which organizations. Errors of all: `redis_down`. */
 export function createMigrations(redis: Redis, keys: Keys) {
   return {

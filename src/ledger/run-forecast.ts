@@ -62,7 +62,8 @@ export function forecastOf(f: Record<string, string>, options: RunOptions): RunF
   if (options.rate !== undefined && rows > 0) limits.push(['rate', rows / options.rate]);
   // How fast a backend elsewhere is, only the real run can tell.
   const isKnown =
-    (v1 === 0 || timed('v1') || options.rate !== undefined) && (v2 === 0 || backendRate > 0 || options.rate !== undefined);
+    (v1 === 0 || timed('v1') || options.rate !== undefined) &&
+    (v2 === 0 || timed('v2') || backendRate > 0 || options.rate !== undefined);
   const [limitedBy, seconds] = limits.sort((a, b) => b[1] - a[1])[0] ?? [];
   const states = Object.fromEntries(
     (['locked', 'inactive', 'initial', 'machine'] as const).map((state) => [state, count(dryFields.state(state))]),

@@ -227,11 +227,7 @@ export function createInStep(deps: InStepDeps) {
     drive,
 
     /** What the commit of a change says of who follows; undefined: nobody does. */
-    async following(
-      data: SetPasswordData,
-      stage: Stage,
-      given: Given,
-    ): Promise<Following | undefined> {
+    async following(data: SetPasswordData, stage: Stage, given: Given): Promise<Following | undefined> {
       const name = follower(stage);
       if (name === undefined) return undefined;
       return name === 'v2' ? { backend: 'v2', cause: 'pending' } : payloadOf(data, given);

@@ -66,7 +66,10 @@ export function createProver(options: {
     });
     trace('job:proved', { jobId: data.jobId, backend: backend.name, reason: proof });
     if (proof !== 'fails') return;
-    log.error({ jobId: data.jobId, backend: backend.name }, 'a password was said to be set, and a login with it failed');
+    log.error(
+      { jobId: data.jobId, backend: backend.name },
+      'a password was said to be set, and a login with it failed',
+    );
     await options.hold(backend.name, 'proof_failed: a login with a password that was said to be set does not work');
     throw new PassferryError('proof_failed');
   }

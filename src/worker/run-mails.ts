@@ -99,7 +99,14 @@ export function createRunMails(options: {
       let look = looks.get(run);
       if (!look || (look.held && f.state === 'running')) {
         if (looks.size > 1_000) looks.clear();
-        look = { pages: 0, caughtUp: false, mails: 0, held: f.state === 'holding', isMigration: migration !== undefined, orgs: new Map() };
+        look = {
+          pages: 0,
+          caughtUp: false,
+          mails: 0,
+          held: f.state === 'holding',
+          isMigration: migration !== undefined,
+          orgs: new Map(),
+        };
         looks.set(run, look);
       }
       const until = performance.now() + roundMs;

@@ -1,5 +1,5 @@
 import type { Backend } from '../adapters/port.ts';
-import { PassferryError, toPassferryError } from '../errors.ts';
+import { toPassferryError } from '../errors.ts';
 import { failure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Begun } from '../ledger/begun.ts';
 import type { Ledger } from '../ledger/ledger.ts';

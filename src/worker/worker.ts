@@ -265,7 +265,15 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
       await within(
         lastWordMs,
         Promise.all([
-          ...[quarantineEnds, ready.catch(() => {}), sweeper.stop(), feeder?.stop(), filler?.stop(), failed.close(), inStep.stop()],
+          ...[
+            quarantineEnds,
+            ready.catch(() => {}),
+            sweeper.stop(),
+            feeder?.stop(),
+            filler?.stop(),
+            failed.close(),
+            inStep.stop(),
+          ],
         ]),
       );
       epoch.stop();

@@ -76,7 +76,7 @@ const ofRun = (rest: string, more: Partial<Row>): Row => ({
   ...{ may: ['import', 'admin'], granted: 409, lacking: 404, ...more },
 });
 
-/** A run that is no migration: there is none for anybody. Those that are stand in `migrate-api.test.ts`. */
+/** A run that is no migration: there is none for anybody. */
 const ofNoMigration = (rest: string): Row => ({
   ask: ({ run }) => ({ path: `/migrations/${run}${rest}` }),
   ...{ may: [], granted: 200, lacking: 404 },

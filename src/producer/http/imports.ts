@@ -43,7 +43,9 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
       authorize(caller, org, 'import');
       const { choices, parse, expiresInMs } = parseImportQuery(request.query);
       if (choices.hashHere !== undefined && !(await producer.can(org, 'hashHere'))) {
-        throw new PassferryError('hash_here_unsupported', { fields: [{ field: 'hashHere', reason: 'hash_here_unsupported' }] });
+        throw new PassferryError('hash_here_unsupported', {
+          fields: [{ field: 'hashHere', reason: 'hash_here_unsupported' }],
+        });
       }
       const { file, ...sent } = await fileOf(request);
       if (choices.overwriteNewer) authorize(caller, org, 'admin');

@@ -1,17 +1,18 @@
 /** What may be wrong with a password or an id although it is taken as it is: counted, never changed. */
-export const warningKinds = [
-  'password_space_around',
-  'password_odd_space',
-  'password_smart_quote',
-  'password_control_character',
-  'password_not_nfc',
-  'password_mojibake',
-  'id_trailing_zeros',
-  'id_space_around',
-  'hash_unmarked',
-  'hash_weak',
-] as const;
-export type WarningKind = (typeof warningKinds)[number];
+export const warningTexts = {
+  password_space_around: 'a space, tab or the like before or after the password',
+  password_odd_space: 'a no-break or invisible space in it',
+  password_smart_quote: 'quotes or dashes that a word processor makes',
+  password_control_character: 'a tab, line end or another control character in it',
+  password_not_nfc: 'letters and accents apart: typed elsewhere it may be other bytes',
+  password_mojibake: 'it looks like UTF-8 that was read as Windows-1252: look at the encoding',
+  id_trailing_zeros: 'a long id that ends in 000, as spreadsheets round',
+  id_space_around: 'a space before or after the id',
+  hash_unmarked: '32 hexadecimal digits: taken for MD5, but nothing in them says so; prove one known password first',
+  hash_weak: 'a hash that is cheap to guess: let people log in soon, so that the target hashes anew',
+} as const;
+export type WarningKind = keyof typeof warningTexts;
+export const warningKinds = Object.keys(warningTexts) as WarningKind[];
 
 /** Crypt and its children, LDAP, Django, Werkzeug, ASP.NET. */
 const hashes = [

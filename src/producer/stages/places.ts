@@ -8,8 +8,6 @@ import { createStageTable, everyOrg, type Placed } from '../../ledger/stages.ts'
 import type { JobKey } from '../../signature.ts';
 import { leader, type Stage, stageOfUser } from '../../stage.ts';
 
-export type Places = ReturnType<typeof createPlaces>;
-
 /** The one place that says where an organization lives now: what was set, else what the workers are configured with. */
 export function createPlaces(redis: Redis, keys: Keys, jobKey: JobKey) {
   const table = createStageTable(redis, keys, jobKey);
@@ -54,5 +52,3 @@ export function leaderOf(placed: Placed | 'forged' | undefined, org: string, use
   if (placed === undefined || placed === 'forged') return undefined;
   return leader(user === undefined ? placed.stage : stageOfUser(placed, org, user));
 }
-
-export { everyOrg };
