@@ -289,28 +289,36 @@ describe('real answers', () => {
   });
 
   it('of migrations are as the document says', async () => {
+    const told = { as: 'admin', headers: json } as const;
     await person();
-    const { id } = (await ask(202, 'POST', '/migrations', { mode: 'plan', organizations: ['acme'] })).body;
+    const asked = { mode: 'plan', organizations: ['acme'] };
+    const { id } = (await ask(202, 'POST', '/migrations', asked, told)).body;
     const one = `/migrations/${id}`;
-    const { headers: of } = await ask(200, 'GET', one, undefined, { headers: { prefer: 'wait=20' } });
-    await ask(304, 'GET', one, undefined, { headers: { 'if-none-match': of.get('etag') ?? '' } });
-    await ask(200, 'GET', '/migrations');
-    await ask(400, 'GET', '/migrations?limit=x');
-    await ask(200, 'GET', `${one}/rejects`);
-    await ask(200, 'GET', `${one}/evidence`);
-    for (const verb of ['pause', 'resume', 'cancel']) await ask(409, 'POST', `${one}:${verb}`);
-    await ask(409, 'POST', `${one}:tune`, { rate: 5 });
-    await ask(400, 'POST', `${one}:tune`, { rate: 'x' });
-    await ask(400, 'POST', '/migrations', { mode: 'plan', organizations: ['acme'], more: 1 });
-    await ask(403, 'POST', '/migrations', { mode: 'plan', organizations: ['acme'] }, { as: 'reader' });
-    await ask(409, 'POST', '/migrations', { mode: 'execute', organizations: ['acme'] });
-    await ask(404, 'GET', '/migrations/r0-0123456789abcdefghjkmnpqrs');
+    await ask(200, 'GET', one, undefined, { as: 'admin', headers: { prefer: 'wait=1' } });
+    const over = async () => (await ask(200, 'GET', one, undefined, told)).body.state === 'completed';
+    await waitFor(over, { what: 'the end of the plan', timeoutMs: 30_000 });
+    const { headers: of } = await ask(200, 'GET', one, undefined, told);
+    await ask(304, 'GET', one, undefined, { as: 'admin', headers: { 'if-none-match': of.get('etag') ?? '' } });
+    await ask(200, 'GET', '/migrations', undefined, told);
+    await ask(400, 'GET', '/migrations?limit=x', undefined, told);
+    await ask(200, 'GET', `${one}/rejects`, undefined, told);
+    await ask(200, 'GET', `${one}/evidence`, undefined, told);
+    for (const verb of ['pause', 'resume', 'cancel']) await ask(409, 'POST', `${one}:${verb}`, {}, told);
+    await ask(409, 'POST', `${one}:tune`, { rate: 5 }, told);
+    await ask(400, 'POST', `${one}:tune`, { rate: 'x' }, told);
+    await ask(400, 'POST', '/migrations', { ...asked, more: 1 }, told);
+    await ask(415, 'POST', '/migrations', asked, { as: 'admin' });
+    await ask(403, 'POST', '/migrations', asked, { as: 'reader', headers: json });
+    await ask(409, 'POST', '/migrations', { ...asked, mode: 'execute' }, told);
+    await ask(404, 'GET', '/migrations/r0-0123456789abcdefghjkmnpqrs', undefined, told);
     await ask(401, 'GET', one, undefined, { as: null });
     const paused = { mode: 'reconcile', organizations: ['acme'], window: nextHours() };
-    const { id: standing } = (await ask(202, 'POST', '/migrations', paused)).body;
-    await ask(409, 'POST', '/migrations', paused);
-    await ask(200, 'POST', `/migrations/${standing}:tune`, { rate: 5, window: null });
-    for (const verb of ['pause', 'resume', 'cancel']) await ask(200, 'POST', `/migrations/${standing}:${verb}`);
+    const { id: standing } = (await ask(202, 'POST', '/migrations', paused, told)).body;
+    await ask(409, 'POST', '/migrations', paused, told);
+    await ask(200, 'POST', `/migrations/${standing}:tune`, { rate: 5, concurrency: null }, told);
+    for (const verb of ['pause', 'resume', 'cancel']) {
+      await ask(200, 'POST', `/migrations/${standing}:${verb}`, {}, told);
+    }
   });
 
   it('of stages are as the document says', async () => {

@@ -14,10 +14,16 @@ export const isOver = ({ state }: RunView) => state === 'completed' || state ===
 export async function watch(
   api: ApiClient,
   id: string,
-  options: { wait?: number | undefined; quiet?: boolean | undefined; until?: (view: RunView) => boolean; path?: string },
+  options: {
+    wait?: number | undefined;
+    quiet?: boolean | undefined;
+    until?: (view: RunView) => boolean;
+    path?: string;
+  },
   signal: AbortSignal,
 ): Promise<RunView> {
   const { wait, quiet, until: enough = () => false } = options;
+  const run = `${options.path === '/migrations' ? 'migration' : 'import'} ${id}`;
   const display = progressDisplay(quiet === true);
   const until = wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + wait;
   let lastAnswer = performance.now();
@@ -37,11 +43,11 @@ export async function watch(
       } else if (reply && reply.status < 500 && reply.status !== 429) {
         const { reason, message } = problemOf(reply);
         const exit = reply.status === 404 ? exits.notInEffect : exits.pending;
-        throw cliError(exit, `import ${id} cannot be watched: ${message} (${reason})`);
+        throw cliError(exit, `${run} cannot be watched: ${message} (${reason})`);
       } else {
         display.hint('the producer does not answer; trying again');
         if (now - lastAnswer > patience || now >= until) {
-          throw cliError(exits.pending, `import ${id} was accepted, but the producer does not answer any more`);
+          throw cliError(exits.pending, `${run} was accepted, but the producer does not answer any more`);
         }
       }
       const wanted = Math.min((reply && retryAfter(reply.headers)) ?? delay, delay);

@@ -132,7 +132,12 @@ function withOptions(command: Command): Command {
     .option('--all-granted', 'every organization in which the caller may migrate')
     .option('--rate <n>', 'users a second, at most', positive)
     .option('--concurrency <n>', 'users at work at once, at most', whole)
-    .addOption(new Option('--window <hours>', 'only in these hours, such as 22:00-06:00').argParser(hours))
+    .addOption(
+      new Option('--window <hours>', 'only in these hours, such as 22:00-06:00; a plan is made at once').argParser(
+        hours,
+      ),
+    )
+    .option('--wait', 'follow it to its end; that is the default')
     .option('--no-wait', 'do not follow it')
     .option('--json', 'print JSON')
     .option('--quiet', 'no progress');
@@ -200,7 +205,8 @@ async function start(api: ApiClient, mode: string, options: Options): Promise<Ru
       ...{
         rate,
         concurrency,
-        window,
+        // A plan is wanted now: whoever waits for it would wait for the hours.
+        window: mode === 'plan' ? undefined : window,
         notBefore: mode === 'execute' ? startAt : undefined,
         maxFailures: mode === 'execute' ? maxFailures : undefined,
       },

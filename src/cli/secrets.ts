@@ -19,7 +19,10 @@ export interface SourceRow {
 /** The rows of a file that is still here, read as the run read it. */
 export async function* sourceRows(path: string, options: RunOptions): AsyncGenerator<SourceRow> {
   if (options.source !== undefined)
-    throw cliError(exits.usage, 'passwords are joined from files of our own formats only; correct the rows in the source file and import that again');
+    throw cliError(
+      exits.usage,
+      'passwords are joined from files of our own formats only; correct the rows in the source file and import that again',
+    );
   const raw = peekable((createReadStream(path) as AsyncIterable<Buffer>)[Symbol.asyncIterator]());
   const { encoding, delimiter, header, comments, map = {}, format } = options;
   const unpacked = await unpack(raw, { ...(encoding !== undefined && { encoding: encoding as Encoding }) });

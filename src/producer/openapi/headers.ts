@@ -32,7 +32,7 @@ const answers = {
     description: 'With 401: the text of the error in the v1 call, `Bearer` elsewhere',
     schema: inline(z.string()),
   },
-  Location: { description: 'Where the job or the import is read', schema: inline(z.string()) },
+  Location: { description: 'Where the job, the import or the migration is read', schema: inline(z.string()) },
   Link: { description: 'The job of a call that is not finished, as `rel="monitor"`', schema: inline(z.string()) },
   'X-Accel-Buffering': { description: 'Proxies keep no events back', schema: inline(z.literal('no')) },
   ETag: { description: 'Changes whenever the answer would', schema: inline(z.string()) },

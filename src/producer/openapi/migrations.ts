@@ -1,7 +1,15 @@
 import { z } from 'zod';
 import { migrationModes } from '../../migration.ts';
 import type { MigrationView } from '../../run.ts';
-import { type AnyReason, bodyErrors, errorAnswers, infrastructureErrors, slowBody, tokenErrors } from './errors.ts';
+import {
+  type AnyReason,
+  bodyErrors,
+  errorAnswers,
+  infrastructureErrors,
+  problemSchema,
+  slowBody,
+  tokenErrors,
+} from './errors.ts';
 import { evidence } from './evidence.ts';
 import { headers, parameter, pathParameter, queryParameter } from './headers.ts';
 import { row, run } from './import-schemas.ts';
@@ -83,6 +91,16 @@ const body = name(
       .exactOptional(),
     expiresIn: z.int().min(1).meta({ description: 'Seconds; default 3 days' }).exactOptional(),
   }),
+);
+const refused = name(
+  'MigrationRefused',
+  problemSchema
+    .extend({
+      migration: runId
+        .meta({ description: 'Of `migration_open`: the one that is open, if you may see it' })
+        .exactOptional(),
+    })
+    .meta({ description: 'RFC 9457, and what is in the way' }),
 );
 const tuning = name(
   'MigrationTuning',
@@ -185,7 +203,10 @@ export const migrationPaths: Paths = {
             ...tokenErrors,
             ...infrastructureErrors,
           ],
-          { headers: ['Idempotency-Key'] },
+          {
+            ...{ headers: ['Idempotency-Key', 'Location'], schema: refused },
+            fields: (reason) => (reason === 'migration_open' ? { migration: sample.runId } : {}),
+          },
         ),
         ...slowBody(),
       },
