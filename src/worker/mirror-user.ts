@@ -174,7 +174,9 @@ function judge(
   if (!isSamePerson(inV1, inV2)) return { kind: 'refused', reason: 'identity_mismatch' };
   const ours = known.v2?.changedAt ?? 0;
   const isForeign = inV2.passwordChangedAt !== undefined && inV2.passwordChangedAt > ours + sameMs;
-  if (!isForeign && known.mirrored === mark) return { kind: 'unchanged' };
+  // The same hash was sent, or both have the same change of ours, each with a hash of its own.
+  const sameChange = appliedSeq !== undefined && known.v2?.seq === appliedSeq;
+  if (!isForeign && (known.mirrored === mark || sameChange)) return { kind: 'unchanged' };
   // v2 leads, and v1 has not got its newest password yet: the wrong way round.
   const foreignInV1 = appliedSeq === undefined && (inV1.passwordChangedAt ?? 0) > ours + sameMs;
   if (!foreignInV1 && (known.v2?.seq ?? 0n) > (appliedSeq ?? 0n) && known.v2?.jobId !== mirrorJob) {

@@ -107,7 +107,7 @@ export function ofMove({ from, to }: Move, { asked, before, facts, lanes, twoOnl
       unseen.length === 0
         ? 'Within 10 min it was looked who changed the password in v2 itself.'
         : `Nobody has looked within 10 min who changed the password in v2 itself: ${names(unseen)}.`,
-      '`passferry migrate --reconcile`; or force it with a reason: they would lose that password.',
+      '`passferry migrate reconcile`; or force it with a reason: they would lose that password.',
     );
     const ahead = orgs.filter(({ tally }) => tally.ahead > 0);
     tell(

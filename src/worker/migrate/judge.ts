@@ -10,6 +10,8 @@ import type { createProfiles } from './profiles.ts';
 import type { MigrateDeps, MigrationRow, RowSaid } from './row.ts';
 
 const askMs = 5_000;
+/** Looked at again so soon. */
+const busyMs = 250;
 
 /** Rows of plans and reconciles: both sides are read, and nothing is changed (P8). */
 export function createJudge(
@@ -41,6 +43,11 @@ export function createJudge(
         AbortSignal.any([signal, AbortSignal.timeout(2 * deadlineMs)]),
       );
       v2.worked(at.org);
+      // Somebody of ours wrote the user while both were read: then what was read says nothing.
+      if (judged.judged !== 'unchanged') {
+        const [first, second, until] = await redis.hmget(keys.user(at.org, at.user), 'v1', 'v2', 'leaseUntil');
+        if (Number(until ?? 0) > Date.now() || first !== stored[0] || second !== stored[1]) return { waits: 'busy', ms: busyMs };
+      }
       return judged;
     } catch (thrown) {
       const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
@@ -87,7 +94,14 @@ export function createJudge(
   async function reconcile({ at, head }: MigrationRow, judged: JudgedUser): Promise<RowSaid> {
     const more = [...detailsOf(judged), ...differences(judged)];
     const verdict = classOf(judged);
-    if (verdict === 'equal') return { end: 'equal', counter: 'equal', verdict, more };
+    if (verdict === 'equal') {
+      // Found so by an earlier look, and no more.
+      await divergences.settle(at, '0');
+      return { end: 'equal', counter: 'equal', verdict, more };
+    }
+    // Whoever wants to go back must know of them: v1 cannot be given what they chose.
+    if (verdict === 'ahead')
+      await divergences.note(at, { follower: 'v2', seq: '0', tries: 1, cause: 'ahead' }, undefined);
     if (verdict === 'behind' && judged.judged === 'send' && head.migration?.repair) {
       await divergences.note(at, { follower: 'v2', seq: '0', tries: 0, cause: 'pending' }, 0);
     }
