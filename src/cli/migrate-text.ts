@@ -8,6 +8,7 @@ const words: Record<string, string> = {
   would_mirror: 'would be brought over',
   would_create: 'would be added to v2',
   mirrored: 'brought over',
+  followed: 'brought over, as Passferry had set it in v1',
   created: 'added to v2',
   unchanged: 'in step already',
   equal: 'equal on both sides',
