@@ -40,7 +40,14 @@ export function createEvidence(redis: Redis, keys: Keys, jobKey: JobKey) {
       const { bytes, mac, content, dataKeys } = await readRunFacts(redis, keys, view.id);
       const time = (ms: number) => new Date(ms).toISOString();
       const unsigned: Omit<Evidence, 'signature'> = {
-        ...{ v: 1, kind: view.options.migration ? 'migration' : 'import', run: view.id, org: view.org, caller: view.caller, state: view.state },
+        ...{
+          v: 1,
+          kind: view.options.migration ? 'migration' : 'import',
+          run: view.id,
+          org: view.org,
+          caller: view.caller,
+          state: view.state,
+        },
         final: view.state === 'completed' || view.state === 'cancelled',
         begunAt: view.acceptedAt,
         ...(view.finishedAt !== undefined && { endedAt: view.finishedAt }),

@@ -27,7 +27,9 @@ const record = z.object({
   count: count.exactOptional().meta({ description: 'How many of the same kind it stands for; jobs that were retried' }),
   replayed: z.literal(true).exactOptional().meta({ description: 'It was accepted before' }),
   stage: text.exactOptional().meta({ description: 'The stage that was asked for, and percent of the next' }),
-  why: text.exactOptional().meta({ description: 'The reason given for a step of a stage; the cause of those tried again' }),
+  why: text
+    .exactOptional()
+    .meta({ description: 'The reason given for a step of a stage; the cause of those tried again' }),
   unverified: z.literal(true).exactOptional().meta({ description: 'Signed under a job key that is no longer kept' }),
 });
 const forged = z

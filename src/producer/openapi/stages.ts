@@ -25,11 +25,9 @@ const viewFields = {
   from: z.enum(['organization', 'default', 'configuration', 'forged', 'unknown']),
   leads: backend.nullable().meta({ description: 'Decides the outcome: logins go there' }),
   follows: backend.nullable().meta({ description: 'Is kept in step' }),
-  draining: z
-    .object({ leases: count, endsInMs: count })
-    .meta({
-      description: 'Writes that still go by an older setting, and until when at most, ms. Of `*`: of all that go by it',
-    }),
+  draining: z.object({ leases: count, endsInMs: count }).meta({
+    description: 'Writes that still go by an older setting, and until when at most, ms. Of `*`: of all that go by it',
+  }),
   divergence: z
     .object({ count, byCause: z.record(z.string(), count) })
     .meta({ description: 'Users who are not in step: exact; by cause of the first thousand' }),

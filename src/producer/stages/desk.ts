@@ -66,7 +66,6 @@ const listed = 200;
 /** `refused`: every condition that does not hold. `overruled`: those that force went over. */
 export type StageSet = { refused: Condition[] } | { stage: StageView; overruled: ConditionName[] };
 
-
 /** Errors of all: `redis_down`. */
 export function createStageDesk(redis: Redis, keys: Keys, jobKey: JobKey, status: StatusDesk) {
   const { places } = status;

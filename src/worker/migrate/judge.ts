@@ -46,7 +46,8 @@ export function createJudge(
       // Somebody of ours wrote the user while both were read: then what was read says nothing.
       if (judged.judged !== 'unchanged') {
         const [first, second, until] = await redis.hmget(keys.user(at.org, at.user), 'v1', 'v2', 'leaseUntil');
-        if (Number(until ?? 0) > Date.now() || first !== stored[0] || second !== stored[1]) return { waits: 'busy', ms: busyMs };
+        if (Number(until ?? 0) > Date.now() || first !== stored[0] || second !== stored[1])
+          return { waits: 'busy', ms: busyMs };
       }
       return judged;
     } catch (thrown) {
