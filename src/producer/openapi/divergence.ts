@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { bodyErrors, errorAnswers, infrastructureErrors, slowBody } from './errors.ts';
+import { bodyErrors, errorAnswers, slowBody } from './errors.ts';
 import { parameter, queryParameter } from './headers.ts';
 import { jsonAnswer, jsonBody, operation, type Paths } from './operation.ts';
 import { count, name, orgId, sample, text, time, userId } from './schema.ts';

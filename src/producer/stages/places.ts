@@ -4,7 +4,7 @@ import type { BackendName } from '../../job.ts';
 import type { Keys } from '../../keys.ts';
 import { type Beat, createBeats } from '../../ledger/beats.ts';
 import { redisError } from '../../ledger/evaluate.ts';
-import { createStageTable, everyOrg, type Placed } from '../../ledger/stages.ts';
+import { createStageTable, type Placed } from '../../ledger/stages.ts';
 import type { JobKey } from '../../signature.ts';
 import { leader, type Stage, stageOfUser } from '../../stage.ts';
 
