@@ -12,6 +12,7 @@ import type { Opener } from '../seal.ts';
 import type { JobKey } from '../signature.ts';
 import { follower, type Stage, stageOfUser } from '../stage.ts';
 import { trace } from '../trace.ts';
+import { readFrom } from './blame.ts';
 import { withDeadline } from './deadline.ts';
 import type { Lane } from './lane.ts';
 import { type MirrorDeps, type MirrorEnd, mirrorUser } from './mirror-user.ts';
@@ -45,6 +46,8 @@ export type TryEnd = MirrorEnd | { kind: 'waits'; reason: string; ms: number };
 /** Looked at again so often, ms; so many at once. */
 const everyMs = 1_000;
 const atOnce = 50;
+/** More than these are not begun here: the list brings the others when there is room. */
+const mostUnderWay = 500;
 const longestMs = 10 * 60_000;
 /** A hash that v1 has not got is kept for as long as it takes, month by month, ms. */
 const keepKeyMs = 30 * 24 * 3_600_000;
@@ -83,29 +86,50 @@ export function createInStep(deps: InStepDeps) {
   async function mirror(at: MirrorPlace, signal: AbortSignal, before?: MirrorDeps['before']): Promise<TryEnd> {
     const [v1, v2] = [lanes.v1, lanes.v2];
     if (!v1?.backend.readHash || !v2?.backend.setHash) return { kind: 'refused', reason: 'ability_missing', seq: '0' };
+    const untried = () => {
+      v1.untried();
+      v2.untried();
+    };
+    const unread = await v1.mustWait(at.org);
+    if (unread) return { kind: 'waits', ...unread };
     const wait = await v2.mustWait(at.org);
-    if (wait) return { kind: 'waits', ...wait };
+    if (wait) {
+      v1.untried();
+      return { kind: 'waits', ...wait };
+    }
+    const source = readFrom(v1.backend);
     const leave = await v2.gate.enter('rows', signal, at.org);
     const token = randomUUID();
     try {
       const placed = await stages.of(at.org);
       const taken = await mirrors.take(at, token, leaseMs, placed.stored);
       if (taken.kind === 'busy') {
-        v2.untried();
+        untried();
         return { kind: 'waits', reason: 'busy', ms: Math.min(1_000, taken.waitMs) };
       }
       if (taken.kind === 'stage_moved') {
-        v2.untried();
+        untried();
         await stages.moved(at.org);
         return { kind: 'waits', reason: 'stage_moved', ms: 1 };
       }
-      const both = { mirrors, jobKey, v1: v1.backend, v2: v2.backend, deadlineMs, settleMs, ...(before && { before }) };
+      const both = {
+        mirrors,
+        jobKey,
+        v1: source.backend,
+        v2: v2.backend,
+        deadlineMs,
+        settleMs,
+        ...(before && { before }),
+      };
       const end = await withDeadline(leaseMs - 5_000, signal, (until) => mirrorUser(at, taken, token, both, until));
+      v1.worked(at.org);
       v2.worked(at.org);
       return end;
     } catch (thrown) {
       const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
-      return { kind: 'waits', reason: error.reason, ms: signal.aborted ? 0 : v2.waitAfter(error, at.org) };
+      const [lane, other] = source.failed(thrown) ? [v1, v2] : [v2, v1];
+      other.untried();
+      return { kind: 'waits', reason: error.reason, ms: signal.aborted ? 0 : lane.waitAfter(error, at.org) };
     } finally {
       await mirrors.release(at, token).catch(() => {});
       leave();
@@ -143,8 +167,8 @@ export function createInStep(deps: InStepDeps) {
       }
     } catch (thrown) {
       const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
-      if (error.scope === 'user') return { kind: 'refused', reason: error.reason, seq: stored.seq };
       await keepDataKey(redis, keys, stored.dataKey, keepKeyMs);
+      if (error.scope === 'user') return { kind: 'refused', reason: error.reason, seq: stored.seq };
       return { kind: 'waits', reason: error.reason, ms: signal.aborted ? 0 : lane.waitAfter(error, at.org) };
     } finally {
       leave();
@@ -200,7 +224,7 @@ export function createInStep(deps: InStepDeps) {
   /** Starts it and does not wait. */
   function drive(at: MirrorPlace): void {
     const name = JSON.stringify([at.org, at.user]);
-    if (underWay.has(name) || stopping.aborted) return;
+    if (underWay.has(name) || underWay.size >= mostUnderWay || stopping.aborted) return;
     const trying = bring(at)
       .catch((err) => log.debug({ err }, 'a follower could not be brought in step; it is tried again'))
       .finally(() => underWay.delete(name));

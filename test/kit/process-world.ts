@@ -42,6 +42,7 @@ export async function startProcessWorld({ bcryptCost = 4 } = {}) {
 
   return {
     redis,
+    postgres,
     sandbox,
     sql: client,
     keysDir,

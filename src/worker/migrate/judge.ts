@@ -4,6 +4,7 @@ import { readApplied } from '../../ledger/applied.ts';
 import { createDivergences } from '../../ledger/divergence.ts';
 import { countField } from '../../ledger/migrations.ts';
 import { planFields } from '../../ledger/run-forecast.ts';
+import { readFrom } from '../blame.ts';
 import { costText } from '../hash-rows.ts';
 import { type JudgedUser, judgeMirror } from '../mirror-user.ts';
 import type { createProfiles } from './profiles.ts';
@@ -31,6 +32,7 @@ export function createJudge(
       if (wait?.reason === 'backend_forbidden') return { judged: 'refused', reason: wait.reason };
       if (wait) return { waits: wait.reason, ms: wait.ms };
     }
+    const source = readFrom(v1.backend);
     const leave = await v2.gate.enter('rows', signal, at.org);
     try {
       const stored = await redis.hmget(keys.user(at.org, at.user), 'v1', 'v2', 'mirrored');
@@ -39,9 +41,10 @@ export function createJudge(
       const judged = await judgeMirror(
         at,
         { v1: applied('v1', stored[0]), v2: applied('v2', stored[1]), mirrored: stored[2] ?? undefined },
-        { jobKey, v1: v1.backend, v2: v2.backend },
+        { jobKey, v1: source.backend, v2: v2.backend },
         AbortSignal.any([signal, AbortSignal.timeout(2 * deadlineMs)]),
       );
+      v1.worked(at.org);
       v2.worked(at.org);
       // Somebody of ours wrote the user while both were read: then what was read says nothing.
       if (judged.judged !== 'unchanged') {
@@ -52,7 +55,9 @@ export function createJudge(
       return judged;
     } catch (thrown) {
       const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
-      const ms = signal.aborted ? 0 : v2.waitAfter(error, at.org);
+      const [lane, other] = source.failed(thrown) ? [v1, v2] : [v2, v1];
+      other.untried();
+      const ms = signal.aborted ? 0 : lane.waitAfter(error, at.org);
       if (error.scope === 'organization') return { judged: 'refused', reason: error.reason };
       return { waits: error.reason, ms };
     } finally {
