@@ -6,17 +6,17 @@ import type { RetriedRun } from '../../ledger/run-retry.ts';
 import type { RunView } from '../../run.ts';
 import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { importRows } from '../import/import.ts';
-import { parsePrefer } from '../prefer.ts';
 import type { RowView } from '../runs.ts';
-import { overwritesNewer, untilAny } from '../v1-call.ts';
+import { overwritesNewer } from '../v1-call.ts';
 import { checkOrgId, parseIdempotencyKey } from '../validate.ts';
 import { about, begun } from './audit.ts';
-import { goneWith, type HttpDeps, header } from './deps.ts';
+import { type HttpDeps, header } from './deps.ts';
 import { parseLastEventId, type Streams } from './event-stream.ts';
 import { fileOf, importMediaTypes } from './imports/body.ts';
 import { parseImportQuery, readQuery } from './imports/options.ts';
 import { sendRejects } from './imports/rejects.ts';
-import { endId, etagOf, isKnown, isOver, runEvents, untilNews } from './imports/watch.ts';
+import { endId, isOver, runEvents } from './imports/watch.ts';
+import { answerRun } from './run-answer.ts';
 import { createVisibleRun, seesRuns } from './visible-run.ts';
 
 type Fields = Record<string, unknown>;
@@ -105,21 +105,7 @@ export function registerImports(app: FastifyInstance, deps: HttpDeps, streams: S
 
   app.get<{ Params: { id: string } }>('/imports/:id', async (request, reply) => {
     const caller = await callers.authenticate(request.headers.authorization);
-    let view = await visible(caller, request.params.id);
-    const known = header(request, 'if-none-match');
-    const preferred = parsePrefer(header(request, 'prefer')).waitMs;
-    if (preferred !== undefined) {
-      const patience = Math.min(preferred, deps.waitMs);
-      reply.header('preference-applied', `wait=${Math.floor(patience / 1_000)}`);
-      await untilAny([deps.closing, goneWith(reply)], (signal) =>
-        untilNews(() => producer.runs.view(view.id), known, patience, signal),
-      );
-      view = await visible(caller, view.id);
-    }
-    if (!isOver(view)) reply.header('retry-after', '1');
-    const tag = etagOf(view);
-    reply.header('etag', tag);
-    return isKnown(known, tag) ? reply.code(304).send() : view;
+    return answerRun(request, reply, deps, () => visible(caller, request.params.id));
   });
 
   app.get<{ Params: { id: string } }>('/imports/:id/events', { exposeHeadRoute: false }, async (request, reply) => {

@@ -4,16 +4,14 @@ import { makeIdempotencyKey } from '../../ids.ts';
 import type { AuditAction } from '../../ledger/audit-record.ts';
 import type { RunOptions, RunView } from '../../run.ts';
 import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
-import { parsePrefer } from '../prefer.ts';
-import { untilAny } from '../v1-call.ts';
 import { parseIdempotencyKey } from '../validate.ts';
 import { about, begun } from './audit.ts';
-import { goneWith, type HttpDeps, header } from './deps.ts';
+import { type HttpDeps, header } from './deps.ts';
 import { problem } from './errors.ts';
 import { readQuery } from './imports/options.ts';
 import { sendRejects } from './imports/rejects.ts';
-import { etagOf, isKnown, isOver, untilNews } from './imports/watch.ts';
 import { type AskedMigration, parseMigration, parseTuning } from './migrations/body.ts';
+import { answerRun } from './run-answer.ts';
 import { createVisibleMigration, maySee } from './visible-run.ts';
 
 type Fields = Record<string, unknown>;
@@ -76,21 +74,7 @@ export function registerMigrations(app: FastifyInstance, deps: HttpDeps): void {
 
   app.get<{ Params: { id: string } }>('/migrations/:id', async (request, reply) => {
     const caller = await callers.authenticate(request.headers.authorization);
-    let view = await visible(caller, request.params.id);
-    const known = header(request, 'if-none-match');
-    const preferred = parsePrefer(header(request, 'prefer')).waitMs;
-    if (preferred !== undefined) {
-      const patience = Math.min(preferred, deps.waitMs);
-      reply.header('preference-applied', `wait=${Math.floor(patience / 1_000)}`);
-      await untilAny([deps.closing, goneWith(reply)], (signal) =>
-        untilNews(() => producer.runs.view(view.id), known, patience, signal),
-      );
-      view = await visible(caller, view.id);
-    }
-    if (!isOver(view)) reply.header('retry-after', '1');
-    const tag = etagOf(view);
-    reply.header('etag', tag);
-    return isKnown(known, tag) ? reply.code(304).send() : view;
+    return answerRun(request, reply, deps, () => visible(caller, request.params.id));
   });
 
   app.get<{ Params: { id: string } }>('/migrations/:id/rejects', async (request, reply) => {
