@@ -174,6 +174,46 @@ const sources = readdirSync(root, { recursive: true, encoding: 'utf8' })
   .map((file) => file.replaceAll('\\', '/'))
   .filter((file) => file.endsWith('.ts'));
 
+/** What a module asks for before it runs: values only, no `import()`. */
+function asksFor(file: string): string[] {
+  const source = ts.createSourceFile(file, readFileSync(`${root}/${file}`, 'utf8'), ts.ScriptTarget.Latest);
+  return source.statements.flatMap((node) => {
+    if (ts.isImportDeclaration(node) && !isTypeOnly(node)) return [(node.moduleSpecifier as ts.StringLiteral).text];
+    if (!ts.isExportDeclaration(node) || !node.moduleSpecifier || node.isTypeOnly) return [];
+    return [(node.moduleSpecifier as ts.StringLiteral).text];
+  });
+}
+
+/** Packages that are loaded with `entry`, each with the file that asks for it. */
+function loadedWith(entry: string): Map<string, string> {
+  const [packages, seen, open] = [new Map<string, string>(), new Set([entry]), [entry]];
+  for (let file = open.pop(); file; file = open.pop()) {
+    for (const specifier of asksFor(file)) {
+      const target = posix.join(posix.dirname(file), specifier);
+      if (!specifier.startsWith('.')) packages.set(specifier, file);
+      else if (!seen.has(target)) open.push(target);
+      seen.add(target);
+    }
+  }
+  return packages;
+}
+
+test('every package that src imports comes with an installation', () => {
+  const { dependencies } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const asked = sources.flatMap(asksFor).filter((name) => !/^(\.|node:)/.test(name));
+  const missing = asked.filter((name) => !Object.keys(dependencies).some((one) => `${name}/`.startsWith(`${one}/`)));
+  expect(asked).toContain('fastify');
+  expect(missing).toEqual([]);
+});
+
+test('a command that asks a server does not load one', () => {
+  const loaded = loadedWith('cli/main.ts');
+  const servers = /^(bullmq|ioredis|fastify|pg|undici|prom-client|openid-client|@zitadel|@connectrpc|@electric-sql)/;
+  expect([...loaded.keys()]).toContain('commander');
+  expect([...loaded].filter(([name]) => servers.test(name))).toEqual([]);
+  expect([...loadedWith('cli/run-servers.ts').keys()].filter((name) => servers.test(name)).length).toBeGreaterThan(5);
+});
+
 test('every import of src keeps to the layers', () => {
   expect(sources.length).toBeGreaterThan(50);
   const all = sources.sort().flatMap((file) => violations(file, readFileSync(`${root}/${file}`, 'utf8')));

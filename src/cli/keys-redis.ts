@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { redisKeys } from '../keys.ts';
 import { countDataKeys } from '../ledger/data-keys.ts';
 import { countWebhookSecrets } from '../ledger/webhooks.ts';
-import { checkRedisUrl, connectRedis, ready } from '../redis.ts';
 import { cliError, exits } from './exit.ts';
 
 export interface RedisOptions {
@@ -21,6 +20,8 @@ export async function countLive(options: RedisOptions): Promise<Map<string, numb
   if (!/^[a-z0-9-]{1,32}$/.test(namespace)) {
     throw cliError(exits.usage, 'the namespace must have 1 to 32 of a-z, 0-9 and -');
   }
+  // Redis is needed by two commands of all: the others do not wait for it to load.
+  const { checkRedisUrl, connectRedis, ready } = await import('../redis.ts');
   const redis = connectRedis({ url: checkRedisUrl(addressOf(options)) }, 'producer');
   try {
     await ready(redis);
