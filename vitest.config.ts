@@ -6,7 +6,7 @@ export default defineConfig({
     // Processes, not threads: tests start and kill servers, and bcrypt shares one thread pool per process.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 400_000,
+    hookTimeout: 400_000,
   },
 });

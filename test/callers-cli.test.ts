@@ -78,7 +78,7 @@ test('without --file and PASSFERRY_CALLERS_FILE it is the file of the local `up`
   expect((await runIn(data, undefined, 'list')).text).toContain('desk: ');
   // What is named goes first.
   expect((await runIn(data, newFile(), 'list')).text).toContain('config_invalid');
-}, 30_000);
+});
 
 test('a running serve knows at once who was added, given a new token, revoked', async () => {
   const file = newFile();
@@ -99,7 +99,7 @@ test('a running serve knows at once who was added, given a new token, revoked', 
   for (const old of [first, rotated]) expect(await nameOf(fresh, old)).toBe(unknown);
   await ok(file, 'revoke', 'two');
   expect(await nameOf(load(file), second)).toBe(unknown);
-}, 30_000);
+});
 
 test('list tells names, grants and ends, and no token and no hash', async () => {
   const file = newFile();
@@ -129,7 +129,7 @@ test('list tells names, grants and ends, and no token and no hash', async () => 
     expect(all).not.toContain(hashToken(token));
     expect(all).not.toMatch(/[0-9a-f]{64}|pf_/);
   }
-}, 30_000);
+});
 
 test('with --json what was made is one object', async () => {
   const file = newFile();
@@ -160,7 +160,7 @@ test('a link goes on pointing to the file', async () => {
   await ok(link, 'add', 'two', '--org', 'acme=set');
   expect(stored(file)).toHaveLength(2);
   expect(existsSync(`${link}.lock`)).toBe(false);
-}, 30_000);
+});
 
 test('what is called wrongly changes nothing and says why', async () => {
   const file = newFile();
@@ -206,4 +206,4 @@ test('what is called wrongly changes nothing and says why', async () => {
   }
   expect(readFileSync(file, 'utf8')).toBe(before);
   expect(readFileSync(broken, 'utf8')).toBe('{"callers": hunter22');
-}, 60_000);
+});

@@ -31,8 +31,8 @@ const { password } = canary;
 const token = `pf_${randomBytes(9).toString('hex')}`;
 const v2Token = `v2-${randomBytes(9).toString('hex')}`;
 /** The whole story, and one wait in it; ms. */
-const slow = 180_000;
-const long = 40_000;
+const slow = 400_000;
+const long = 120_000;
 
 const processes = ['serve', 'work'] as const;
 const redisPlaces = ['keys and values', 'streams', 'slow log', 'append-only file', 'snapshot', 'monitor'];

@@ -120,7 +120,7 @@ it('never lets a password out of memory', async () => {
   await toV2.restore();
   await pf.done(waiting.body.id);
   const done = async () => (await pf.get(`/imports/${run.body.id}`)).body.state === 'completed';
-  await waitFor(done, { what: 'the import to complete', timeoutMs: 20_000 });
+  await waitFor(done, { what: 'the import to complete' });
   await pf.get(`/imports/${run.body.id}/rejects`);
   for (const user of [one, three]) expect(await pf.works('acme', user, password)).toBe(true);
   for (const user of [two, four]) expect(await pf.works('globex', user, password)).toBe(true);

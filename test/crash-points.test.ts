@@ -39,7 +39,7 @@ const common = (namespace: string) => ({
   PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { globex: 'v2' } }),
   PASSFERRY_LOG_LEVEL: 'silent',
 });
-const quick = { PASSFERRY_V2_DEADLINE: '2s', PASSFERRY_V2_SETTLE: '1s' };
+const quick = { PASSFERRY_V2_DEADLINE: '5s', PASSFERRY_V2_SETTLE: '1s' };
 
 /** A worker in this process. */
 async function work(namespace: string): Promise<void> {
@@ -104,7 +104,7 @@ describe('a worker dies, another finishes: one effect, the right outcome', () =>
     if (!assumed) expect(outcome).not.toHaveProperty('assumed');
     expect(await world.changes(org, user)).toBe(1);
   });
-  test.each(workerCases)('%s: killed %s', { timeout: 120_000 }, (...each) => run(each));
+  test.each(workerCases)('%s: killed %s', (...each) => run(each));
 });
 
 const token = 'pf_crash-points';
@@ -159,12 +159,14 @@ describe('a producer dies, the caller repeats under the same key: one job, one e
     const org = organizations[backend];
     const url = await other;
     const [user, password, key] = [await world.addUser(org), newPassword(), randomUUID()];
-    const child = spawnNode(['src/cli/main.ts', 'serve'], {
-      ...serveSettings,
-      PASSFERRY_LOG_LEVEL: 'info',
-      ...(point && dieAt(point)),
+    const { child, url: first } = await world.starting(async () => {
+      const child = spawnNode(['src/cli/main.ts', 'serve'], {
+        ...serveSettings,
+        PASSFERRY_LOG_LEVEL: 'info',
+        ...(point && dieAt(point)),
+      });
+      return { child, url: JSON.parse(await child.waitForLine(/"serving"/)).url as string };
     });
-    const first = JSON.parse(await child.waitForLine(/"serving"/, 60_000)).url as string;
     const reply = await post(first, org, user, password, key).catch(() => undefined);
     // Without a reply nobody was told that it is stored.
     expect(reply?.status).toBe(point === undefined ? 202 : undefined);
@@ -184,7 +186,7 @@ describe('a producer dies, the caller repeats under the same key: one job, one e
         const each = await look.job(jobId);
         return each?.done ? (each as JobView) : undefined;
       },
-      { what: 'the job to end', timeoutMs: 60_000 },
+      { what: 'the job to end' },
     );
     await look.close();
     expect(job.outcome).toMatchObject({ result: 'set', inEffect: true, backend });
@@ -192,7 +194,7 @@ describe('a producer dies, the caller repeats under the same key: one job, one e
     expect(await world.changes(org, user)).toBe(1);
     if (backend === 'v2') expect(await world.sandbox.verify(user, password)).toBe(true);
   });
-  test.each(producerCases)('%s: killed %s', { timeout: 120_000 }, (...each) => run(each));
+  test.each(producerCases)('%s: killed %s', (...each) => run(each));
 });
 
 /** Ids of all jobs that the ledger has for a user. */

@@ -28,7 +28,7 @@ test('serve is killed between events: a reader that resumes misses none and sees
       PASSFERRY_LISTEN: `127.0.0.1:${port}`,
       PASSFERRY_CALLERS_FILE: callersFile,
     });
-    await child.waitForLine(/"serving"/, 60_000);
+    await child.waitForLine(/"serving"/);
     return child;
   }
   const jobs: string[] = [];
@@ -81,4 +81,4 @@ test('serve is killed between events: a reader that resumes misses none and sees
   await reader;
 
   expect(told).toEqual(jobs);
-}, 120_000);
+});

@@ -16,7 +16,7 @@ const user = randomUUID();
 beforeAll(async () => {
   pf = await startPassferry();
   await pf.addUser('acme', user);
-}, 60_000);
+});
 
 const fileOf = (password: string, users: string[] = [user]) =>
   `userId,password\n${users.map((each) => `${each},"${password.replaceAll('"', '""')}"\n`).join('')}`;
@@ -35,7 +35,6 @@ async function importFile(file: string | Buffer, headers?: Record<string, string
   expect(status).toBe(202);
   await waitFor(async () => (await pf.get(`/imports/${id}`)).body.state === 'completed', {
     what: 'the import to end',
-    timeoutMs: 20_000,
   });
   return (await pf.get(`/imports/${id}/evidence`)).body;
 }

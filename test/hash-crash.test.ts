@@ -17,7 +17,7 @@ import { waitFor } from './kit/wait.ts';
 const world = await startProcessWorld();
 const dir = tempDir();
 const hook = new URL('kit/die-at.mjs', import.meta.url).href;
-const quick = { PASSFERRY_V2_DEADLINE: '2s', PASSFERRY_V2_SETTLE: '1s', UV_THREADPOOL_SIZE: '2' };
+const quick = { PASSFERRY_V2_DEADLINE: '5s', PASSFERRY_V2_SETTLE: '1s', UV_THREADPOOL_SIZE: '2' };
 const known = 'Zebra-Crossing-7';
 const ends: (() => Promise<unknown>)[] = [];
 afterAll(async () => {
@@ -36,7 +36,7 @@ const cases: [backend: 'v1' | 'v2', how: 'a hash of the file' | 'a hash made her
 ];
 
 describe('a worker dies inside a hash row: one effect, and the row ends as set', () => {
-  test.each(cases)('%s, %s: killed at %s', { timeout: 150_000 }, async (backend, how, point) => {
+  test.each(cases)('%s, %s: killed at %s', async (backend, how, point) => {
     const org = backend === 'v1' ? 'acme' : 'globex';
     const namespace = `h${randomUUID().slice(0, 8)}`;
     const place = await world.installation(namespace);
@@ -50,7 +50,7 @@ describe('a worker dies inside a hash row: one effect, and the row ends as set',
     ends.push(() => producer.close());
     const dying = { NODE_OPTIONS: `--import ${hook}`, DIE_AT: point, DIE_ONCE: join(dir, randomUUID()) };
     const child = await place.work({ ...quick, ...dying });
-    await waitFor(() => producer.isReady(), { what: 'the order to be confirmed', timeoutMs: 30_000 });
+    await waitFor(() => producer.isReady(), { what: 'the order to be confirmed' });
     const secret =
       how === 'a hash made here'
         ? { password: known }
@@ -77,7 +77,7 @@ describe('a worker dies inside a hash row: one effect, and the row ends as set',
         const now = await producer.runs.view(view.id);
         return now?.state === 'completed' ? now : undefined;
       },
-      { what: 'the run to end', timeoutMs: 90_000 },
+      { what: 'the run to end' },
     );
     expect(done).toMatchObject({ set: 1, failed: 0, notInEffect: 0 });
     expect(await world.changes(org, user)).toBe(1);

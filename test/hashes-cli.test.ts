@@ -130,4 +130,4 @@ test('doctor says what is missing when nothing fits', async () => {
   expect(code).toBe(1);
   expect(stdout).toMatch(/^NOT FOUND \(\d,\d{3} recipes, /);
   expect(stdout).toMatch(/What may be missing:\n {2}the password: .*\n {2}the salt: .*--salt-column\n/);
-}, 20_000);
+});

@@ -169,11 +169,11 @@ describe('when nothing fits', () => {
     expect(found.tried).toBeGreaterThan(2000);
     expect(seen.length).toBeGreaterThan(3);
     expect(found).toMatchObject({ complete: false, missing: ['password', 'pepper', 'iterations', 'time'] });
-  }, 90_000);
+  });
   test('a row without salt is told so', async () => {
     const { missing } = await diagnose({ hash: digest('sha1', 'another').toString('hex') }, password, patient);
     expect(missing).toEqual(['password', 'salt', 'pepper', 'iterations']);
-  }, 90_000);
+  });
   test('a hostile hash is not computed', async () => {
     expect(await diagnose({ hash: `$2b$31$${'a'.repeat(53)}` }, password, patient)).toMatchObject({
       tried: 0,

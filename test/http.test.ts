@@ -218,7 +218,7 @@ describe('imports', () => {
         const { body } = await pf.get(`/imports/${run}`);
         return body?.state === 'completed' ? body : undefined;
       },
-      { what: 'the import to complete', timeoutMs: 20_000 },
+      { what: 'the import to complete' },
     );
   const rejects = async (run: string) => {
     const { text } = await pf.get(`/imports/${run}/rejects`);

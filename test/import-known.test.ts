@@ -19,7 +19,7 @@ const password = newPassword();
 
 beforeAll(async () => {
   pf = await startPassferry();
-}, 120_000);
+});
 
 async function passferry(args: string[], token: string = tokens.admin) {
   const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'src/cli/main.ts'), ...args], {
@@ -125,7 +125,7 @@ describe('--known', () => {
     writeFileSync(at('x.csv.rejects.csv'), 'userId,password\n,Aa1-password\n');
     const rejected = await passferry(['import', at('x.csv.rejects.csv'), '--as-of', 'now']);
     expect(rejected.out).toContain(at('x.csv.rejects-2.csv'));
-  }, 240_000);
+  });
 
   it('sends nothing when it does not match, or there is nothing to compare', async () => {
     const { known } = await file('bad.csv');
@@ -146,7 +146,7 @@ describe('--known', () => {
     const asked = await passferry(['import', at('bad.csv'), '--known', known, '--as-of', 'now']);
     expect(asked.err).toContain('needs --known-password-file');
     expect(await count()).toBe(before);
-  }, 240_000);
+  });
 
   it('a report without it says that logins are not proved; without the permission no hash is stored', async () => {
     await file('unproved.csv');

@@ -23,7 +23,7 @@ beforeAll(async () => {
   pf = await startPassferry({ mails: true, workEnv: { PASSFERRY_V2_RATE: '20', PASSFERRY_V1_CONCURRENCY: '4' } });
   redis = new Redis(pf.redis.url);
   atEnd(async () => redis.disconnect());
-}, 120_000);
+});
 
 describe('a plan', () => {
   const table: StageTable = {

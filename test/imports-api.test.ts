@@ -10,7 +10,7 @@ import { waitFor } from './kit/wait.ts';
 let pf: Passferry;
 beforeAll(async () => {
   pf = await startPassferry();
-}, 60_000);
+});
 
 const csv = { headers: { 'content-type': 'text/csv' } };
 const post = (query: string, file: string | Buffer, more: RequestOptions = csv) =>
@@ -28,7 +28,7 @@ const ended = (id: string) =>
       const { body } = await pf.get(`/imports/${id}`);
       return body?.state === 'completed' || body?.state === 'cancelled' ? body : undefined;
     },
-    { what: 'the import to end', timeoutMs: 20_000 },
+    { what: 'the import to end' },
   );
 
 /** Sends bytes that are no text. */

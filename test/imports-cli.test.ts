@@ -19,7 +19,7 @@ const root = new URL('..', import.meta.url).pathname;
 
 beforeAll(async () => {
   pf = await startPassferry();
-}, 120_000);
+});
 
 async function passferry(args: string[], input = '') {
   const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'src/cli/main.ts'), ...args], {
@@ -80,7 +80,7 @@ describe('a messy file', () => {
     expect(await pf.works('acme', ada, `${first};`)).toBe(true);
     expect(await pf.works('acme', bob, second)).toBe(true);
     expect(await pf.works('acme', eve, third)).toBe(true);
-  }, 120_000);
+  });
 
   it('of JSON has rejects of JSON; a list, packed, from standard input', async () => {
     const [user = ''] = await people(1);
@@ -99,7 +99,7 @@ describe('a messy file', () => {
     const piped = await passferry(['import', '-', '--rejects', at('piped.ndjson')], `${JSON.stringify(rows[1])}\n`);
     expect(piped.code, piped.err).toBe(1);
     expect(readFileSync(at('piped.ndjson'), 'utf8')).toMatch(/^\{"user_id":"nobody","password":"","set_at"/);
-  }, 120_000);
+  });
 });
 
 describe('before anything is sent', () => {
@@ -147,7 +147,7 @@ describe('imports', () => {
       code: 1,
       err: expect.stringContaining('run_unknown'),
     });
-  }, 120_000);
+  });
 
   it('give their rejects with passwords back only from the file that was sent', async () => {
     const { id, file } = await standing();
@@ -175,7 +175,7 @@ describe('imports', () => {
     const blank = await passferry(['imports', 'rejects', id, '--rejects', at('blank.csv')]);
     expect(blank.code).toBe(1);
     expect(readFileSync(at('blank.csv'), 'utf8')).not.toContain('Kept-password');
-  }, 120_000);
+  });
 
   it('of another file under the same key are refused', async () => {
     const { file, key } = await standing();
@@ -201,5 +201,5 @@ describe('imports', () => {
       out: expect.stringContaining('1 row set'),
     });
     expect(await pf.works('acme', user, 'Late-password-1')).toBe(true);
-  }, 120_000);
+  });
 });

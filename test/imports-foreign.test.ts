@@ -17,7 +17,7 @@ const root = new URL('..', import.meta.url).pathname;
 
 beforeAll(async () => {
   pf = await startPassferry();
-}, 120_000);
+});
 
 function file(name: string, content: string): string {
   const path = join(dir, name);
@@ -63,7 +63,7 @@ it('a realm of Keycloak goes from the file to passwords in force, and says what 
   );
   // To overwrite newer ones takes more than this caller may.
   expect(piped.code).not.toBe(0);
-}, 120_000);
+});
 
 const lines = (rows: unknown[]) => `${rows.map((row) => JSON.stringify(row)).join('\n')}\n`;
 const users = (...ids: string[]) => lines(ids.map((id) => ({ user_id: `auth0|${id}`, email: `${id}@x.example` })));
@@ -82,7 +82,7 @@ it('two files are joined on their way, by the command line', async () => {
   expect(err).toContain('of Auth0: users are found by their id');
   expect(err).toContain('row 2 (line 2): join_user_missing');
   expect(code).toBe(1);
-}, 120_000);
+});
 
 it('what cannot be told is asked for before a byte is sent, and nothing steers the terminal', async () => {
   const swapped = ['--users', file('u.ndjson', passwords('a')), '--passwords', file('p.ndjson', users('a'))];
@@ -96,7 +96,7 @@ it('what cannot be told is asked for before a byte is sent, and nothing steers t
   expect(shown.err + shown.out).not.toMatch(/[\u202a-\u202e\u2066-\u2069\u200e\u200f\u001b]/);
   const two = await passferry(['import', evil, '--passwords', evil]);
   expect(two.code).toBe(2);
-}, 120_000);
+});
 
 function form(parts: [string, string][]): { body: string; type: string } {
   const boundary = 'invented-boundary';
@@ -171,7 +171,7 @@ it('of a user who stands twice the later row is refused, unless the last one is 
   const told = await passferry(['import', file('twice.json', body), '--dry-run']);
   expect(told.err).toContain('named again: 1 row; only the FIRST of each user is taken');
   expect(told.out).toContain('1 row named a user again: the FIRST row of each was taken and these refused');
-}, 120_000);
+});
 
 it('the API names the candidates where it must ask, and refuses what contradicts', async () => {
   const csv = (body: string) => ({ body, type: 'text/csv' });

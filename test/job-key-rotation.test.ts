@@ -90,7 +90,6 @@ describe('the job key', () => {
     work();
     await waitFor(async () => (await after.runs.view(id))?.state === 'completed', {
       what: 'the run',
-      timeoutMs: 20_000,
     });
     expect(await after.runs.view(id)).toMatchObject({ received: 1_200, set: 1_200, failed: 0 });
   });

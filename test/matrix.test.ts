@@ -116,7 +116,7 @@ describe('what is not granted looks like what does not exist', () => {
         ...{ webhook: makeWebhookId(), newWebhook: async () => makeWebhookId() },
       },
     };
-  }, 60_000);
+  });
 
   it.each(closed)('%s', async (name) => {
     const row = table[name] as Row;

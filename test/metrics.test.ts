@@ -24,7 +24,7 @@ beforeAll(async () => {
   running = await up({ dataDir: dir, listen: '127.0.0.1:0', bcryptCost: 4, log: createLog('silent', 'test') });
   delete process.env.PASSFERRY_ADMIN_LISTEN;
   atEnd(() => running.close());
-}, 60_000);
+});
 
 async function numbers(url = running.metricsUrl as string) {
   const response = await fetch(url);
@@ -113,7 +113,7 @@ describe('GET /metrics', () => {
         what: 'both to be set',
       },
     );
-  }, 30_000);
+  });
 
   it('has no series for what somebody sends, and names nobody', async () => {
     for (let i = 0; i < 30; i++) {

@@ -25,7 +25,7 @@ describe('a migration', () => {
     // Somebody else's account.
     const other = scene.sandbox.users.get('other') as { email?: string };
     other.email = 'two@example.com';
-  }, 60_000);
+  });
 
   async function everything(): Promise<string> {
     const hash = createHash('sha256');

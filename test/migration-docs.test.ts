@@ -36,9 +36,9 @@ beforeAll(async () => {
   const up = spawnNode(['src/cli/main.ts', 'up', '--data', data, '--listen', '127.0.0.1:0'], {
     UV_THREADPOOL_SIZE: String(availableParallelism() + 2),
   });
-  const line = await up.waitForLine(/SANDBOX at http:/, 110_000);
+  const line = await up.waitForLine(/SANDBOX at http:/);
   sandbox = /http:[^\s,]+/.exec(line)?.[0] ?? '';
-  await up.waitForLine(/Ctrl-C/, 10_000);
+  await up.waitForLine(/Ctrl-C/);
 });
 
 async function run(snippet: string) {

@@ -31,7 +31,7 @@ const holds = () => createHolds(redis, keys, readJobKey(pf.keysDir));
 
 afterEach(async () => {
   for (const backend of ['v1', 'v2'] as const) await holds().lift(backend);
-  await expect.poll(() => redis.hgetall(keys.load), { timeout: 20_000 }).toEqual({});
+  await expect.poll(() => redis.hgetall(keys.load), { timeout: 120_000 }).toEqual({});
 });
 
 const own = (user: string, more: RequestOptions = later) =>
@@ -216,7 +216,7 @@ test('after any walk of accepts, ends, cancels, expiries and retries the counter
     if (all.length > 0) await redis.unlink(...all);
   }
   await fc.assert(fc.asyncProperty(steps, walk), { numRuns: 300 });
-}, 120_000);
+});
 
 function dataOf(
   jobId: string,

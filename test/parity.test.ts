@@ -13,7 +13,7 @@ const left = new Set<string>();
 
 beforeAll(async () => {
   worlds = await startParityWorlds();
-}, 60_000);
+});
 
 describe('the v1 contract is the same on every backend, over every protocol, and that of ZITADEL', () => {
   it.each(parityCases)('$name', async (one) => {

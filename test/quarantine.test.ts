@@ -23,7 +23,7 @@ import { waitFor } from './kit/wait.ts';
 
 /** P11: real workers that die by what they do, and the process in which what did it runs alone. F48, F49, F50. */
 
-const slow = 150_000;
+const slow = 400_000;
 const hook = pathToFileURL(fileURLToPath(new URL('./kit/poison.mjs', import.meta.url))).href;
 const tokens = { admin: 'pf_admin', setter: 'pf_setter' };
 const password = 'New-password-1';
@@ -129,7 +129,7 @@ async function world(namespace: string, bcryptCost: number) {
       return broken ? { broken } : fn();
     };
     try {
-      const found = await waitFor(look, { what, timeoutMs: 100_000 });
+      const found = await waitFor(look, { what });
       if (broken) throw new Error(`a worker could not run: ${broken}`);
       return found;
     } catch (cause) {

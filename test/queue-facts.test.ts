@@ -63,7 +63,6 @@ it.each([
     expect(await pf.done(body.id)).toMatchObject({ attempts: 1, outcome: { result: 'set', inEffect: true } });
     await waitFor(async () => (await redis.exists(inQueue('interactive', body.id))) === 0, {
       what: 'the job to leave the queue',
-      timeoutMs: 25_000,
     });
     expect(came()).toBe(true);
     expect(changes(user)).toBe(1);

@@ -38,7 +38,7 @@ beforeAll(async () => {
   const up = spawnNode(['src/cli/main.ts', 'up', '--data', data, '--listen', '127.0.0.1:0'], {
     UV_THREADPOOL_SIZE: String(availableParallelism() + 2),
   });
-  const line = await up.waitForLine(/^ +HTTP +http:/, 45_000);
+  const line = await up.waitForLine(/^ +HTTP +http:/);
   url = /http:\S+/.exec(line)?.[0] ?? '';
 });
 

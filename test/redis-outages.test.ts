@@ -23,7 +23,7 @@ async function proxied(redis: TestRedis = stable): Promise<{ proxy: FaultProxy; 
 /** Time that passes is the fact here. */
 const outageOf = (seconds: number) => {
   const end = performance.now() + seconds * 1_000;
-  return waitFor(() => performance.now() > end, { what: 'the outage to last', timeoutMs: 120_000 });
+  return waitFor(() => performance.now() > end, { what: 'the outage to last' });
 };
 
 // Everything slow starts at once, each in a world of its own; the tests below await what came out.
@@ -82,12 +82,12 @@ async function stranded() {
   await world.outcome(await waitFor(() => producer.ask(), { what: 'the first job' }));
   proxy.strand();
   await expect(producer.ask()).rejects.toMatchObject(unavailable);
-  const job = await waitFor(() => producer.ask(), { what: 'the producer on a new connection', timeoutMs: 20_000 });
+  const job = await waitFor(() => producer.ask(), { what: 'the producer on a new connection' });
   return world.outcome(job);
 }
 
 describe('a worker takes jobs again by itself, and nothing is lost (F20)', () => {
-  it.each(outages)('Redis is $fault for $length s', { timeout: 120_000 }, async ({ came }) => {
+  it.each(outages)('Redis is $fault for $length s', async ({ came }) => {
     const { before, idle, busy, lines } = await came;
     for (const outcome of [...before, idle, busy]) expect(outcome).toMatchObject(set);
     expect(lines).toBeLessThan(60);
@@ -175,14 +175,14 @@ describe.each(table)('%s', (who, cells, otherwise) => {
     const cell = cells[i];
     if (!cell) process.stdout.write(`does not apply: ${who}: ${fault}: ${otherwise}\n`);
     else
-      it.concurrent(`when the connection ${fault}`, { timeout: 60_000 }, async () => {
+      it.concurrent(`when the connection ${fault}`, async () => {
         const { proxy, url } = await proxied();
         await cell(proxy, url);
       });
   });
 });
 
-it('connections that stay dead are made anew, by a producer and by a worker', { timeout: 120_000 }, async () => {
+it('connections that stay dead are made anew, by a producer and by a worker', async () => {
   expect(await anew).toMatchObject(set);
 });
 
@@ -201,7 +201,7 @@ describe('Redis is out of memory', () => {
     expect(await pf.works('acme', user, password)).toBe(true);
   });
 
-  it('a worker neither spins nor floods the log, and goes on (F41)', { timeout: 120_000 }, async () => {
+  it('a worker neither spins nor floods the log, and goes on (F41)', async () => {
     const server = await startRedis();
     const world = await queueWorld(server.url);
     const producer = world.producer(server.url);

@@ -15,7 +15,7 @@ beforeAll(async () => {
   for (const id of ['ann', 'bob', 'cem', 'dan']) {
     await world.addV2({ id, org: 'globex', userName: id, email: `${id}@example.com`, password: old });
   }
-}, 60_000);
+});
 
 function passferry(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const env = { ...process.env, PASSFERRY_URL: world.url, PASSFERRY_TOKEN: world.token };
@@ -41,7 +41,7 @@ test('passferry reset --mode link says what was sent, and that nothing else has 
   expect(stderr).toContain('2 users, found by email: each user is mailed a link');
   expect(readFileSync(`${file}.rejects.csv`, 'utf8')).toContain('nobody@example.com');
   expect(world.sandbox.mails.map(({ user }) => user)).toEqual(['ann']);
-}, 90_000);
+});
 
 test('generated passwords go through the handout to whoever has the key, and log in', async () => {
   const [key, sealed] = [join(dir, 'handout.jwk'), join(dir, 'passwords.ndjson')];
@@ -65,7 +65,7 @@ test('generated passwords go through the handout to whoever has the key, and log
     expect(await world.works(org as string, user as string, password as string)).toBe(true);
   }
   for (const path of [key, sealed, `${sealed}.csv`]) expect(statSync(path).mode & 0o777).toBe(0o600);
-}, 90_000);
+});
 
 test('a handout cannot be opened with another key, nor when its lines were put to other users', async () => {
   const sealed = readFileSync(join(dir, 'passwords.ndjson'), 'utf8');
@@ -84,7 +84,7 @@ test('a handout cannot be opened with another key, nor when its lines were put t
   const swapped = list('swapped.ndjson', sealed.replace('"userId":"bob"', '"userId":"dan"'));
   const some = await passferry('handout', 'open', swapped, '--key', join(dir, 'handout.jwk'), '--json');
   expect(JSON.parse(some.stdout)).toMatchObject({ opened: 1, unreadable: 1 });
-}, 90_000);
+});
 
 test.each([
   [['--mode', 'generate'], 2, 'generated passwords need --recipient'],

@@ -12,7 +12,7 @@ let n = 0;
 
 beforeAll(async () => {
   world = await startPassferry();
-}, 60_000);
+});
 
 const old = 'Old-password-1';
 
@@ -32,7 +32,7 @@ const over = (id: string): Promise<RunView> =>
       const { body } = await world.get(`/imports/${id}`);
       return body.state === 'completed' ? (body as RunView) : undefined;
     },
-    { what: `run ${id} to be over`, timeoutMs: 15_000 },
+    { what: `run ${id} to be over` },
   );
 
 async function reset(query: string, body: string, headers: Record<string, string> = {}): Promise<RunView> {

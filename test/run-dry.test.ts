@@ -21,7 +21,7 @@ describe('a dry run', () => {
       await scene.addUsers(org, [`${org}-initial`], { state: 'initial', never: true });
       await scene.addUsers(org, [`${org}-machine`], { isMachine: true, never: true });
     }
-  }, 60_000);
+  });
 
   const file = (org: string) => [
     ...names(org, 4).map((user) => ({ user })),

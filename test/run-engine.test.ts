@@ -142,7 +142,6 @@ describe('the same key', () => {
     s.work();
     await waitFor(async () => (await s.view(id)).set === 1_000, {
       what: 'the rows that were stored',
-      timeoutMs: 30_000,
     });
     expect(await s.view(id)).toMatchObject({ state: 'receiving' });
     expect(await s.upload(file, { key: 'k' })).toBe(id);

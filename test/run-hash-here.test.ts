@@ -16,7 +16,7 @@ describe('passwords that workers hash', () => {
   beforeAll(async () => {
     scene = await startRunBackends({ orgs: ['dual'] });
     await scene.worker({ stages: { default: 'v1', organizations: { globex: 'v2', dual: 'dual-v2' } } });
-  }, 60_000);
+  });
 
   const passwordCalls = (from: number) =>
     scene.sandbox.calls.slice(from).filter(({ call }) => /^(SetPassword|UpdateUser|UpdateHumanUser)$/.test(call));
@@ -41,7 +41,7 @@ describe('passwords that workers hash', () => {
       expect(stored?.changeRequired).toBe(true);
       expect(await scene.works('globex', user)).toBe(true);
     }
-  }, 60_000);
+  });
 
   it('are refused by the policy with the reasons that the target itself has, and nothing of them is sent', async () => {
     const bad: [string, string][] = [
@@ -65,7 +65,7 @@ describe('passwords that workers hash', () => {
     expect(hashed).toEqual(plain);
     expect(new Set(hashed).size).toBe(5);
     expect(passwordCalls(before)).toEqual([]);
-  }, 60_000);
+  });
 
   it('cost what the dry run foretells', async () => {
     const users = names('dry', 3);
@@ -77,7 +77,7 @@ describe('passwords that workers hash', () => {
     const plain = await scene.until(await scene.upload('globex', rows, { dryRun: true }), 'completed');
     expect(plain.forecast).not.toHaveProperty('coreHours');
     for (const user of users) expect(scene.sandbox.users.get(user)?.changes).toEqual([]);
-  }, 60_000);
+  });
 
   it('go on to v1 in dual-v2: the same hash', async () => {
     await scene.sandbox.addUser({ id: 'both', org: 'dual', userName: 'both', password: 'Old-password-1' });
@@ -87,7 +87,7 @@ describe('passwords that workers hash', () => {
     await waitFor(() => scene.works('dual', 'both'), { what: 'v1 to follow' });
     const { hash } = await scene.v1.readHash('dual', 'both', AbortSignal.timeout(5_000));
     expect(hash?.reveal()).toBe(scene.sandbox.users.get('both')?.hash);
-  }, 60_000);
+  });
 
   it('a lost answer is settled by reading: one effect', async () => {
     await scene.addUsers('globex', ['lost']);
@@ -97,7 +97,7 @@ describe('passwords that workers hash', () => {
     away();
     expect(scene.sandbox.users.get('lost')?.changes.length).toBe(1);
     expect(await scene.works('globex', 'lost')).toBe(true);
-  }, 60_000);
+  });
 
   it('rows of an organization in v1 end with a reason, and nothing is set', async () => {
     await scene.addUsers('acme', ['v1-here']);
@@ -125,7 +125,7 @@ describe('passwords that workers hash', () => {
     );
     expect((four?.coreHours ?? 0) / (one?.coreHours ?? 1)).toBeCloseTo(4, 1);
     expect((await scene.producer.plan('globex', { rows: 1_000_000 })).coreHours).toBeNull();
-  }, 60_000);
+  });
 });
 
 describe('hashes that a target takes and does not store', () => {
@@ -137,7 +137,7 @@ describe('hashes that a target takes and does not store', () => {
   beforeAll(async () => {
     scene = await startRunBackends();
     await scene.worker();
-  }, 60_000);
+  });
 
   it('hold the run, and none of these rows counts as set', async () => {
     const users = names('liar', 40);
@@ -157,7 +157,7 @@ describe('hashes that a target takes and does not store', () => {
     expect(ends).not.toContain('set');
     expect((await scene.view(id)).hashes?.stored?.missing).toBeGreaterThan(0);
     await scene.producer.runs.order(id, 'cancel');
-  }, 60_000);
+  });
 
   it('are told from those that are stored: each of the sample is seen', async () => {
     const users = names('honest', 8);
@@ -167,13 +167,13 @@ describe('hashes that a target takes and does not store', () => {
       set: 8,
       hashes: { stored: { seen: 8, missing: 0, unknown: 0 } },
     });
-  }, 60_000);
+  });
 
   it('are not looked for when nobody is to be proved', async () => {
     await scene.addUsers('globex', ['unproved']);
     const id = await scene.upload('globex', await hashes(['unproved']), { proofShare: 0 });
     expect((await scene.until(id, 'completed')).hashes).not.toHaveProperty('stored');
-  }, 60_000);
+  });
 });
 
 describe('a target whose policy may not be read', () => {
@@ -193,5 +193,5 @@ describe('a target whose policy may not be read', () => {
     away();
     expect(await scene.until(id, 'completed')).toMatchObject({ set: 1 });
     await blind.close();
-  }, 60_000);
+  });
 });

@@ -45,7 +45,7 @@ describe('hashes', () => {
   beforeAll(async () => {
     scene = await startRunBackends({ verifiers });
     await scene.worker();
-  }, 60_000);
+  });
 
   async function end(id: string, row = 1) {
     await scene.until(id, 'completed');
@@ -73,7 +73,7 @@ describe('hashes', () => {
     const tried = [...scene.sandbox.users.values()].filter((user) => user.id.startsWith('passferry-probe-'));
     expect(tried.length).toBe(kinds.length);
     expect(tried.every(({ state, roles }) => state === 'inactive' && roles.length === 0)).toBe(true);
-  }, 60_000);
+  });
 
   it('other products’ forms are stored in that of the target', async () => {
     const pbkdf2 = recognise(await hashed('pbkdf2-sha256', { rounds: 1000 }));
@@ -300,7 +300,7 @@ describe('a target that is configured otherwise', () => {
     await scene.until(id, 'completed');
     expect([await scene.ended(id, 1), await scene.ended(id, 2)]).toEqual(['hash_not_taken', 'set']);
     expect(scene.sandbox.users.get('off-1')?.changes).toEqual([]);
-  }, 60_000);
+  });
 
   it('what Passferry believes and the target does not do holds the run before anything is written', async () => {
     const scene = await startRunBackends();
@@ -320,7 +320,7 @@ describe('a target that is configured otherwise', () => {
     expect(await scene.until(id, 'completed')).toMatchObject({ set: 0, failed: 8 });
     expect(await scene.ended(id, 1)).toBe('hash_refused');
     await believing.close();
-  }, 60_000);
+  });
 
   it('where no user may be made for it the run says that nothing was tried', async () => {
     const scene = await startRunBackends({ verifiers });
@@ -335,5 +335,5 @@ describe('a target that is configured otherwise', () => {
     const done = await scene.until(id, 'completed');
     expect(done).toMatchObject({ set: 1, hashes: { probes: { 'v2 scrypt ln=14 r=8 p=1': 'not_tried' } } });
     await none.close();
-  }, 60_000);
+  });
 });

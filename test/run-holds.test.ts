@@ -11,7 +11,7 @@ describe('a run', () => {
   beforeAll(async () => {
     scene = await startRunBackends({ redisExtra: ['--maxmemory', '128mb'] });
     await scene.worker({ v2Rate: 40 });
-  }, 60_000);
+  });
 
   async function users(org: 'acme' | 'globex', prefix: string, n: number) {
     const ids = names(prefix, n);
@@ -30,8 +30,8 @@ describe('a run', () => {
       failed: 0,
       advice: expect.stringContaining('by itself'),
     });
-    expect(await scene.until(id, 'completed', 60_000)).toMatchObject({ set: 800, failed: 0 });
-  }, 90_000);
+    expect(await scene.until(id, 'completed')).toMatchObject({ set: 800, failed: 0 });
+  });
 
   it('holds while its backend asks to slow down', async () => {
     const rows = await users('globex', 'limited', 30);

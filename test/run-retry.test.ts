@@ -9,7 +9,7 @@ describe('a retry of a run', () => {
 
   beforeAll(async () => {
     scene = await startRunBackends();
-  }, 60_000);
+  });
 
   const rowsOf = (ids: string[]) => ids.map((user) => ({ user }));
   const retry = (id: string) => scene.producer.runs.retry(id);

@@ -62,7 +62,7 @@ describe('what somebody else wrote into Redis', () => {
     const clear = inflateRawSync((await redis.hgetBuffer(keys.page(id, 2), 'clear')) as Buffer).toString();
     await redis.hset(keys.page(id, 2), 'clear', deflateRawSync(clear.replaceAll('"u1', '"v1')));
     s.work();
-    await waitFor(async () => (await s.view(id)).set === 500, { what: 'the page that is ours', timeoutMs: 30_000 });
+    await waitFor(async () => (await s.view(id)).set === 500, { what: 'the page that is ours' });
     await waitFor(() => s.lines.filter((line) => line.includes('not signed by us')).length >= 2, {
       what: 'a word of it',
     });
@@ -82,9 +82,7 @@ describe('what somebody else wrote into Redis', () => {
 });
 
 describe('what Redis holds', () => {
-  it('no password at any time; of a finished row eight bytes and its part of a page', {
-    timeout: 120_000,
-  }, async () => {
+  it('no password at any time; of a finished row eight bytes and its part of a page', async () => {
     const s = await scene();
     const number = 5_000;
     const rows = people(number, '2803402').map((row) => ({ ...row, password: `Canary-${row.user}` }));

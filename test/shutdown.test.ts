@@ -27,9 +27,7 @@ async function load(place: Awaited<ReturnType<ProcessWorld['installation']>>, co
   return Promise.all(people.map(async (each) => ({ ...each, jobId: await place.ask(each.org, each.user) })));
 }
 
-it('SIGTERM under load: exits 0, nothing is lost, done twice or left to the stall check', {
-  timeout: 120_000,
-}, async () => {
+it('SIGTERM under load: exits 0, nothing is lost, done twice or left to the stall check', async () => {
   const place = await world.installation();
   const remove = world.sandbox.faults.add({ call: 'SetPassword', fault: { kind: 'latency', ms: 150 } });
   const first = await place.work({ PASSFERRY_V2_CONCURRENCY: '2' });
@@ -76,7 +74,7 @@ async function held() {
   return { place, worker, user, jobId, closing };
 }
 
-it.concurrent('a second SIGTERM exits at once; another worker finishes the job', { timeout: 120_000 }, async () => {
+it.concurrent('a second SIGTERM exits at once; another worker finishes the job', async () => {
   const { place, worker, user, jobId, closing } = await held();
   worker.term();
   await closing();
@@ -90,7 +88,7 @@ it.concurrent('a second SIGTERM exits at once; another worker finishes the job',
   next.kill9();
 });
 
-it.concurrent('one Ctrl-C that arrives twice is one: it closes in order', { timeout: 60_000 }, async () => {
+it.concurrent('one Ctrl-C that arrives twice is one: it closes in order', async () => {
   const place = await world.installation();
   const worker = await place.work();
   process.kill(worker.pid, 'SIGINT');
@@ -98,7 +96,7 @@ it.concurrent('one Ctrl-C that arrives twice is one: it closes in order', { time
   expect(await worker.exited).toEqual({ code: 0, signal: null });
 });
 
-it.concurrent('Redis is away for good: SIGTERM ends the worker all the same', { timeout: 120_000 }, async () => {
+it.concurrent('Redis is away for good: SIGTERM ends the worker all the same', async () => {
   const place = await world.installation();
   const proxy = await startProxy({ targetHost: '127.0.0.1', targetPort: world.redis.port });
   const worker = await place.work({ PASSFERRY_REDIS_URL: `redis://127.0.0.1:${proxy.port}` });
@@ -109,7 +107,7 @@ it.concurrent('Redis is away for good: SIGTERM ends the worker all the same', { 
 });
 
 describe('kill -9: the job in hand is finished by another worker', () => {
-  it.concurrent.each(standings)('%s', { timeout: 120_000 }, async (standing: Standing) => {
+  it.concurrent.each(standings)('%s', async (standing: Standing) => {
     const { outcome, changes } = await recover(world, standing);
     expect(outcome).toMatchObject(set);
     expect(changes).toBe(1);

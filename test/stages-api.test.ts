@@ -47,7 +47,7 @@ beforeAll(async () => {
   const orgs = ['acme', 'globex', ...'abcdefghij'].map((org) => [org, ['migrate']]);
   const more = [caller('op', { '*': ['operate'] }), caller('mover', Object.fromEntries(orgs))];
   writeFileSync(file, JSON.stringify({ callers: [...callers, ...more] }));
-}, 60_000);
+});
 
 const as = (name: string) => ({ as: null, headers: { ...json, authorization: `Bearer pf_${name}` } });
 const put = (org: string, body: object, name = 'mover') =>

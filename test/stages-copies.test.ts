@@ -25,7 +25,6 @@ const of = (s: Scene, org: string) => createStageTable(s.redis, s.keys, jobKey).
 const copied = (s: Scene, part: string) =>
   waitFor(async () => (await s.v1.epoch.readStages?.(s.keys.namespace, signal()))?.includes(part), {
     what: `the copy to have ${part}`,
-    timeoutMs: 20_000,
   });
 
 it('a wiped Redis: after the release an organization at v2 is written in v2, not where it began', async () => {
@@ -49,7 +48,7 @@ it('a wiped Redis: after the release an organization at v2 is written in v2, not
   expect(await s.producer.wait(job, 20_000)).toMatchObject({ result: 'set', backend: 'v2' });
   expect(await s.works('v2', user, password)).toBe(true);
   expect(s.logged).toContainEqual(expect.objectContaining({ level: 50, count: 2 }));
-}, 60_000);
+});
 
 it('a Redis restored from an older copy: the newer setting goes back, before a worker takes anything', async () => {
   const s = await scene();
@@ -64,7 +63,7 @@ it('a Redis restored from an older copy: the newer setting goes back, before a w
   expect(await of(s, 'one')).toMatchObject({ stage: 'dual-v1', version: 1 });
   await s.work({ epochMs: never });
   expect(await of(s, 'one')).toMatchObject({ stage: 'dual-v2', version: 2 });
-}, 60_000);
+});
 
 it('an old setting that is put back by whoever may write Redis is replaced at the next tick, and told', async () => {
   const s = await scene();
@@ -80,7 +79,7 @@ it('an old setting that is put back by whoever may write Redis is replaced at th
   await s.redis.hdel(s.keys.stageTable, 'one');
   await waitFor(async () => (await of(s, 'one')).version === 2, { what: 'one at all' });
   expect(s.logged).toContainEqual(expect.objectContaining({ level: 50, orgs: ['one'] }));
-}, 60_000);
+});
 
 it('a worker without a v1 that keeps one has a file beside that of the epoch', async () => {
   const s = await scene();
@@ -96,7 +95,7 @@ it('a worker without a v1 that keeps one has a file beside that of the epoch', a
   await s.redis.flushall();
   await s.work(alone as Partial<WorkerOptions>);
   expect(await of(s, 'one')).toMatchObject({ stage: 'dual-v1', version: 1 });
-}, 60_000);
+});
 
 it('a copy that is not ours changes nothing', async () => {
   const s = await scene();
@@ -107,7 +106,7 @@ it('a copy that is not ours changes nothing', async () => {
   );
   await s.work({ epochFile });
   expect(await of(s, 'one')).toMatchObject({ stage: 'v1', version: 0 });
-}, 60_000);
+});
 
 it('what an earlier job key has signed is signed anew, before that key is gone', async () => {
   const s = await scene();

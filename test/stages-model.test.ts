@@ -179,4 +179,4 @@ test('racing writers and operators: of one user one start has the lease, by one 
     await Promise.all(held.map((each) => end(each, dice.below(2) === 0 ? 'commit' : 'release')));
     expect(await told(table)).toEqual({});
   }
-}, 120_000);
+});

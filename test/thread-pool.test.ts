@@ -5,7 +5,7 @@ import { waitFor } from './kit/wait.ts';
 
 test('what was started again for its thread pool ends with the first process, also when that is killed', async () => {
   const first = spawnNode(['src/cli/main.ts', 'sandbox', '--port', '0'], { UV_THREADPOOL_SIZE: '' });
-  await first.waitForLine(/http:/, 60_000);
+  await first.waitForLine(/http:/);
   const second = Number(
     execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(first.pid)], { encoding: 'utf8' })
       .split('\n')

@@ -25,7 +25,7 @@ beforeAll(async () => {
   const organization = { constant: 'acme' };
   writeFileSync(path, JSON.stringify({ ...laravel.mapping, organization }));
   env = { PASSFERRY_V1_URL: url, PASSFERRY_V1_MAPPING: path, PASSFERRY_V1_MIGRATE: 'true' };
-}, 120_000);
+});
 afterAll(async () => {
   await sql?.close();
   await world?.close();
@@ -53,7 +53,7 @@ it('sets the password of a Laravel user, as Laravel reads it', async () => {
   const unknown = await producer.setPassword({ org: 'acme', user: v1, password });
   expect(await unknown.wait(60_000)).toMatchObject({ code: 'failed_precondition', reason: 'COMMAND-G8dh3' });
   await producer.close();
-}, 120_000);
+});
 
 it('does not start on a table that does not fit, and says everything that is wrong', async () => {
   const path = join(tempDir(), 'v1.json');
@@ -66,7 +66,7 @@ it('does not start on a table that does not fit, and says everything that is wro
     ...env,
     PASSFERRY_V1_MAPPING: path,
   });
-  await child.waitForLine(/columns\.email: .*\(column_missing\)/, 60_000);
+  await child.waitForLine(/columns\.email: .*\(column_missing\)/);
   await child.waitForLine(/columns\.givenName: .*\(column_missing\)/);
   expect((await child.exited).code).toBe(3);
-}, 120_000);
+});

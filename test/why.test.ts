@@ -46,7 +46,7 @@ const until = (what: string, org: string, user: string, is: (seen: Why) => boole
       const seen = await why(org, user);
       return is(seen) ? seen : undefined;
     },
-    { what, timeoutMs: 20_000 },
+    { what },
   );
 async function hold(method: 'PUT' | 'DELETE', backend: string) {
   await fetch(`${pf.url}/holds/${backend}`, {
@@ -102,9 +102,9 @@ describe('GET /why', () => {
       open: [{ id: body.id, by: 'full', waitingFor: 'backend_down' }],
     });
     await pf.v2Proxy?.restore();
-    await pf.done(body.id, 40_000);
+    await pf.done(body.id);
     await until('it to be over', 'globex', user, ({ next }) => next.problem === 'in_order');
-  }, 60_000);
+  });
 
   it('says that a person holds the backend, and what to do', async () => {
     const user = randomUUID();
@@ -115,7 +115,7 @@ describe('GET /why', () => {
     expect(seen.next).toMatchObject({ problem: 'held', todo: expect.stringContaining('passferry release v1') });
     await hold('DELETE', 'v1');
     await pf.done(body.id);
-  }, 30_000);
+  });
 
   it('says which request failed, why, and until when it can be retried', async () => {
     const user = randomUUID();
@@ -201,7 +201,7 @@ describe('passferry why', () => {
     expect(JSON.parse(json.lines().join(''))).toMatchObject({ user, known: true });
     const refused = run(user, '--org', 'nowhere');
     expect((await refused.exited).code).toBe(1);
-  }, 40_000);
+  });
 });
 
 // The last: it has no worker any more.

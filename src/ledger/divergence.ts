@@ -122,9 +122,10 @@ export function createDivergences(redis: Redis, keys: Keys) {
       await evaluate(redis, note, divergenceKeys(keys, place.org), [...at(place), value, inMs ?? '']);
     },
 
-    /** In step again, up to a sequence; false: a newer change is not. */
-    async settle(place: { org: string; user: string }, seq: string): Promise<boolean> {
-      return (await evaluate(redis, settle, divergenceKeys(keys, place.org), [...at(place), seq])) === 1;
+    /** In step again, up to a sequence, and the hash that waited for v1 goes; a newer change, and its hash, stays. */
+    async settle(place: { org: string; user: string }, seq: string): Promise<void> {
+      const names = [...divergenceKeys(keys, place.org), keys.follow(place.org, place.user)];
+      await evaluate(redis, settle, names, [...at(place), seq]);
     },
 
     /** All of an organization with a cause (default: any) are tried at once. Returns how many. */
@@ -166,9 +167,12 @@ diverge(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], now, ARGV
 return 1
 `;
 
-/** KEYS behind, due, divergent · ARGV org, user, member, seq */
+/** KEYS behind, due, divergent, follow · ARGV org, user, member, seq */
 const settle = `${divergenceSteps}
-return converge(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
+local before = redis.call('HGET', KEYS[1], ARGV[2])
+local done = converge(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
+if done == 1 and string.match(before, '^%S+') == 'v1' then redis.call('DEL', KEYS[4]) end
+return done
 `;
 
 /** KEYS due · ARGV members */

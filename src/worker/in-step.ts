@@ -194,7 +194,6 @@ export function createInStep(deps: InStepDeps) {
   async function toV1(at: MirrorPlace, known: Divergence, stage: Stage): Promise<TryEnd | 'left'> {
     if (stage !== 'v2') return follow(at, known.seq, stopping);
     // There is no way back: nobody will read v1 again.
-    await redis.del(keys.follow(at.org, at.user));
     await divergences.settle(at, String(known.seq));
     return 'left';
   }
@@ -202,8 +201,7 @@ export function createInStep(deps: InStepDeps) {
   async function record(at: MirrorPlace, known: Divergence, end: TryEnd): Promise<void> {
     const { follower: name, seq, tries } = known;
     if (!('reason' in end)) {
-      const settled = await divergences.settle(at, end.seq);
-      if (settled && name === 'v1') await redis.del(keys.follow(at.org, at.user));
+      await divergences.settle(at, end.seq);
       return;
     }
     const said = { follower: name, seq: String(seq) };

@@ -29,7 +29,7 @@ let seq = 1n;
 let postgres: TestPostgres;
 beforeAll(async () => {
   postgres = await startPostgres();
-}, 60_000);
+});
 afterAll(() => postgres.stop());
 const emptyDatabase = async () => pgClient({ connectionString: await createDatabase(postgres.url), max: 3 });
 

@@ -18,7 +18,7 @@ let postgres: TestPostgres;
 
 beforeAll(async () => {
   postgres = await startPostgres();
-}, 60_000);
+});
 afterAll(() => postgres.stop());
 
 interface V1Fixture extends Fixture {
@@ -61,7 +61,7 @@ describe('v1 on PostgreSQL', () => {
   beforeAll(async () => {
     fixture = await onPostgres(20);
     backend = fixture.backend;
-  }, 60_000);
+  });
   afterAll(() => fixture?.close());
 
   async function addUser(more: Partial<TestUser> = {}): Promise<TestUser> {
@@ -78,7 +78,6 @@ describe('v1 on PostgreSQL', () => {
 
   const waiting = (query: SqlClient['query'], count = 1) =>
     waitFor(async () => (await query('select 1 from pg_locks where not granted')).length >= count, {
-      timeoutMs: 10_000,
       what: 'changes that wait for the row',
     });
 
@@ -274,7 +273,7 @@ describe('v1 when the network or the server fails', () => {
       await sql.query('select pg_terminate_backend($1)', [own?.pid]);
       const gone = async () =>
         (await sql.query('select 1 from pg_stat_activity where pid = $1', [own?.pid])).length === 0;
-      await waitFor(gone, { timeoutMs: 10_000, what: 'the session to end' });
+      await waitFor(gone, { what: 'the session to end' });
       await query('select 1');
     });
     expect(await errorOf(cut)).toMatchObject({ reason: 'backend_down', effect: 'none' });

@@ -10,7 +10,7 @@ import { tableFixture, tableKinds } from '../kit/v1-tables.ts';
 let postgres: TestPostgres;
 beforeAll(async () => {
   postgres = await startPostgres();
-}, 60_000);
+});
 afterAll(() => postgres.stop());
 
 for (const kind of tableKinds) {

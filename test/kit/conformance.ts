@@ -91,7 +91,7 @@ export function testBackend(name: string, make: () => Promise<Fixture>, flags: F
     beforeAll(async () => {
       fixture = await make();
       backend = fixture.backend;
-    }, 60_000);
+    });
     afterAll(() => fixture?.close());
 
     async function addUser(more: Partial<TestUser> = {}): Promise<TestUser> {

@@ -54,7 +54,7 @@ export async function startFuzzed() {
     PASSFERRY_AUTH_FAILURES: 'off',
     UV_THREADPOOL_SIZE: '4',
   });
-  const said = await serving.waitForLine(/"serving"/, 60_000);
+  const said = await serving.waitForLine(/"serving"/);
   const { url } = JSON.parse(said) as { url: string };
   let ended = false;
   void serving.exited.then(() => {

@@ -15,7 +15,7 @@ import { waitFor } from './wait.ts';
 
 const token = 'pf_import-processes';
 /** Soon after the last word of a request that was cut short, its job settles it by reading. */
-const quick = { PASSFERRY_V2_DEADLINE: '2s', PASSFERRY_V2_SETTLE: '1s' };
+const quick = { PASSFERRY_V2_DEADLINE: '5s', PASSFERRY_V2_SETTLE: '1s' };
 
 /** `serve` and `work` as processes that may be killed, and files that are sent to the one and set by the other. */
 export async function importProcesses(world: ProcessWorld) {
@@ -44,7 +44,7 @@ export async function importProcesses(world: ProcessWorld) {
       ...{ PASSFERRY_LISTEN: '127.0.0.1:0', PASSFERRY_CALLERS_FILE: callersFile },
       PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { globex: 'v2' } }),
     });
-    serving = { child, url: JSON.parse(await child.waitForLine(/"serving"/, 60_000)).url as string };
+    serving = { child, url: JSON.parse(await child.waitForLine(/"serving"/)).url as string };
   }
 
   /** Status of the answer; undefined: there was none. `cutAfter` bytes the connection is destroyed, once they are read. */
@@ -79,7 +79,7 @@ export async function importProcesses(world: ProcessWorld) {
           if (status !== undefined && status < 500 && status !== 202) throw new Error(`refused with ${status}`);
           return status === 202;
         },
-        { what: `file ${key} to be taken`, timeoutMs: 120_000 },
+        { what: `file ${key} to be taken` },
       ),
     /** What is left of a run: its counters, and each row that is not in effect. */
     async result(key: string) {

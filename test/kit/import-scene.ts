@@ -129,7 +129,7 @@ export async function runScene(server: { url: string }) {
     },
     runId: (key: string) => producer.runId('c', 'o', key),
 
-    until: (id: string, state: string, timeoutMs = 60_000) =>
+    until: (id: string, state: string, timeoutMs = 120_000) =>
       waitFor(async () => ((await view(id)).state === state ? view(id) : undefined), {
         what: `the run to be ${state}`,
         timeoutMs,

@@ -42,7 +42,7 @@ export async function startManyReaders() {
     PASSFERRY_CALLER_CONCURRENCY: '10000',
     PASSFERRY_CALLER_RATE: '1000000/1m',
   });
-  const { url, look } = JSON.parse(await child.waitForLine(/"look"/, 60_000)) as { url: string; look: string };
+  const { url, look } = JSON.parse(await child.waitForLine(/"look"/)) as { url: string; look: string };
   const agent = new Agent({ maxSockets: Number.POSITIVE_INFINITY });
 
   async function clients(): Promise<number> {
@@ -102,7 +102,6 @@ export async function startManyReaders() {
       const isHeld = async () => (await many.look()).held - before >= 2 * asked.length;
       await waitFor(async () => begun === streams && sockets() === asked.length && (await isHeld()), {
         what: 'all to be open',
-        timeoutMs: 60_000,
       });
       return {
         answered: () => answered,

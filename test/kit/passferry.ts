@@ -194,7 +194,7 @@ export async function startPassferry(options: PassferryOptions = {}) {
         },
       ),
     /** The job once it has its outcome. */
-    done: (jobId: string, timeoutMs = 20_000): Promise<JobView> =>
+    done: (jobId: string, timeoutMs = 120_000): Promise<JobView> =>
       waitFor(
         async () => {
           const { body } = await get(`/jobs/${jobId}`);

@@ -59,7 +59,7 @@ export async function startPostgres(): Promise<TestPostgres> {
       const candidate = await freePort();
       return (await start(candidate)) ? candidate : undefined;
     },
-    { timeoutMs: 30_000, what: 'a private PostgreSQL that starts' },
+    { what: 'a private PostgreSQL that starts' },
   );
 
   async function stop(): Promise<void> {
@@ -86,7 +86,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     kill9,
     async restart() {
       await stop();
-      await waitFor(() => start(port), { timeoutMs: 30_000, what: 'PostgreSQL to start again on its port' });
+      await waitFor(() => start(port), { what: 'PostgreSQL to start again on its port' });
     },
   };
 }

@@ -15,6 +15,7 @@ import { startPostgres } from './postgres.ts';
 import type { TestProcess } from './processes.ts';
 import { spawnNode } from './processes.ts';
 import { startRedis } from './redis.ts';
+import { takeTurns } from './turns.ts';
 import { waitFor } from './wait.ts';
 
 export type ProcessWorld = Awaited<ReturnType<typeof startProcessWorld>>;
@@ -39,6 +40,8 @@ export async function startProcessWorld({ bcryptCost = 4 } = {}) {
   const look = new Redis(redis.url);
   look.on('error', () => {});
   const closing: (() => unknown)[] = [];
+  /** A dozen that start at once take minutes for what two do in seconds. */
+  const starting = takeTurns(2);
 
   return {
     redis,
@@ -46,6 +49,7 @@ export async function startProcessWorld({ bcryptCost = 4 } = {}) {
     sandbox,
     sql: client,
     keysDir,
+    starting,
     postgresUrl: postgres.url,
 
     async addUser(org: 'acme' | 'globex'): Promise<string> {
@@ -80,7 +84,7 @@ export async function startProcessWorld({ bcryptCost = 4 } = {}) {
         ask: async (org: string, user: string): Promise<string> =>
           (await producer.setPassword({ org, user, password: `A-${randomUUID()}`, idempotencyKey: user })).jobId,
         job: producer.job,
-        outcome: (jobId: string, timeoutMs = 90_000): Promise<Outcome> =>
+        outcome: (jobId: string, timeoutMs = 120_000): Promise<Outcome> =>
           waitFor(async () => (await producer.job(jobId))?.outcome as Outcome | undefined, {
             what: `job ${jobId} to end`,
             timeoutMs,
@@ -93,36 +97,37 @@ export async function startProcessWorld({ bcryptCost = 4 } = {}) {
           return events.flat().filter(([, fields]) => fields.includes('stalled')).length;
         },
         /** `passferry work`, once it takes jobs; `url` is its health port. */
-        async work(env: Record<string, string> = {}): Promise<TestProcess & { url: string }> {
-          const port = await freePort();
-          const child = spawnNode(['src/cli/main.ts', 'work'], {
-            UV_THREADPOOL_SIZE: '4',
-            PASSFERRY_REDIS_URL: redis.url,
-            PASSFERRY_KEYS_DIR: keysDir,
-            PASSFERRY_NAMESPACE: namespace,
-            PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { globex: 'v2' } }),
-            PASSFERRY_V1_URL: postgres.url,
-            PASSFERRY_V1_BCRYPT_COST: String(bcryptCost),
-            PASSFERRY_V2_URL: sandbox.url,
-            PASSFERRY_V2_TOKEN: 't',
-            PASSFERRY_HEALTH_LISTEN: `127.0.0.1:${port}`,
-            ...env,
-          });
-          closing.push(async () => {
-            child.kill9();
-            await child.exited;
-          });
-          const url = `http://127.0.0.1:${port}/`;
-          const ended = child.exited.then(() => true);
-          await waitFor(
-            async () => {
-              if (await Promise.race([ended, false])) return true;
-              return (await fetch(url)).status === 200;
-            },
-            { what: 'a worker that is ready', timeoutMs: 60_000 },
-          );
-          return { ...child, url };
-        },
+        work: (env: Record<string, string> = {}): Promise<TestProcess & { url: string }> =>
+          starting(async () => {
+            const port = await freePort();
+            const child = spawnNode(['src/cli/main.ts', 'work'], {
+              UV_THREADPOOL_SIZE: '4',
+              PASSFERRY_REDIS_URL: redis.url,
+              PASSFERRY_KEYS_DIR: keysDir,
+              PASSFERRY_NAMESPACE: namespace,
+              PASSFERRY_STAGES: JSON.stringify({ default: 'v1', organizations: { globex: 'v2' } }),
+              PASSFERRY_V1_URL: postgres.url,
+              PASSFERRY_V1_BCRYPT_COST: String(bcryptCost),
+              PASSFERRY_V2_URL: sandbox.url,
+              PASSFERRY_V2_TOKEN: 't',
+              PASSFERRY_HEALTH_LISTEN: `127.0.0.1:${port}`,
+              ...env,
+            });
+            closing.push(async () => {
+              child.kill9();
+              await child.exited;
+            });
+            const url = `http://127.0.0.1:${port}/`;
+            const ended = child.exited.then(() => true);
+            await waitFor(
+              async () => {
+                if (await Promise.race([ended, false])) return true;
+                return (await fetch(url)).status === 200;
+              },
+              { what: 'a worker that is ready' },
+            );
+            return { ...child, url };
+          }),
       };
     },
 

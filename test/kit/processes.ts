@@ -9,7 +9,7 @@ export interface TestProcess {
   pid: number;
   /** Everything it printed so far, both streams, in order of arrival. */
   lines(): string[];
-  /** The first line, past or to come, that matches; default within 10 s. Says at once when it ended without one. */
+  /** The first line, past or to come, that matches; default within 120 s. Says at once when it ended without one. */
   waitForLine(pattern: RegExp, timeoutMs?: number): Promise<string>;
   kill9(): void;
   /** SIGTERM. */
@@ -44,7 +44,7 @@ export function spawnNode(args: string[], env: Record<string, string> = {}): Tes
   return {
     pid: child.pid as number,
     lines: () => [...seen],
-    async waitForLine(pattern, timeoutMs = 10_000) {
+    async waitForLine(pattern, timeoutMs = 120_000) {
       const found = await waitFor(
         () => {
           const line = seen.find((each) => pattern.test(each));

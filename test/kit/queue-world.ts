@@ -109,7 +109,7 @@ export async function queueWorld(redisUrl: string) {
       answer = next;
     },
     outcome: (jobId: string): Promise<Outcome> =>
-      waitFor(async () => (await ledger.job(jobId))?.outcome, { what: `job ${jobId} to end`, timeoutMs: 60_000 }),
+      waitFor(async () => (await ledger.job(jobId))?.outcome, { what: `job ${jobId} to end` }),
   };
 
   function connectAtEnd(url: string) {

@@ -59,7 +59,7 @@ function overConnect(name: string, connect: (url: string, token: string | null) 
   const call = async (
     run: (client: Management, options: object) => ReturnType<Management['setHumanPassword']>,
     url: string,
-    { token, headers = {}, timeoutMs = 20_000 }: CallOptions,
+    { token, headers = {}, timeoutMs = 60_000 }: CallOptions,
   ): Promise<Told> => {
     const seen = new Headers();
     const note = (more: Headers) => more.forEach((value, key) => void seen.set(key, value));

@@ -200,7 +200,7 @@ export async function startRunBackends(
     },
 
     /** The run once it is in this state. */
-    until: (id: string, state: RunView['state'], timeoutMs = 60_000): Promise<RunView> =>
+    until: (id: string, state: RunView['state'], timeoutMs = 120_000): Promise<RunView> =>
       waitFor(
         async () => {
           const now = await view(id);

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 export interface WaitOptions {
-  /** Default 10 s. */
+  /** Default 120 s: it only ends a hang, and a busy machine takes ten times as long as a quiet one. */
   timeoutMs?: number;
   /** What is waited for: the text of the error. */
   what: string;
@@ -9,7 +9,7 @@ export interface WaitOptions {
 
 /** Asks `fn` until it answers with something truthy and returns that; what it throws counts as "not yet". */
 export async function waitFor<T>(fn: () => T | Promise<T>, options: WaitOptions): Promise<NonNullable<T>> {
-  const { timeoutMs = 10_000, what } = options;
+  const { timeoutMs = 120_000, what } = options;
   const deadline = Date.now() + timeoutMs;
   let cause: unknown;
   for (;;) {

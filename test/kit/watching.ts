@@ -43,7 +43,7 @@ export function spawnWatched(name: string, control: string, env: Record<string, 
     async read() {
       process.kill(child.pid, 'SIGWINCH');
       const snapshot = join(dir, 'idle.heapsnapshot');
-      await waitFor(() => existsSync(snapshot), { what: `the heap of ${name}`, timeoutMs: 60_000 });
+      await waitFor(() => existsSync(snapshot), { what: `the heap of ${name}` });
       // Its strings as they are, not as JSON writes them.
       const { strings } = JSON.parse(readFileSync(snapshot, 'utf8')) as { strings: string[] };
       const files = readdirSync(tmp, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
