@@ -93,8 +93,8 @@ export async function startRehearsal({ users, workers, seed }: { users: number; 
     PASSFERRY_CALLERS_FILE: callers,
     PASSFERRY_CALLER_RATE: 'off',
   });
-  const url = JSON.parse(await serve.waitForLine(/"serving"/, 60_000)).url as string;
-  await waitFor(async () => (await fetch(`${url}/readyz`)).ok || undefined, { timeoutMs: 60_000, what: 'readyz' });
+  const url = JSON.parse(await serve.waitForLine(/"serving"/)).url as string;
+  await waitFor(async () => (await fetch(`${url}/readyz`)).ok || undefined, { what: 'readyz' });
   const harm = { kills: 0, redisRestarts: 0, v2Outages: 0 };
 
   async function ask(method: string, path: string, body?: object, headers: Record<string, string> = {}) {
@@ -136,7 +136,7 @@ export async function startRehearsal({ users, workers, seed }: { users: number; 
           const { body } = await ask('GET', `/jobs/${job}`);
           return (body as JobView)?.done ? (body as JobView) : undefined;
         },
-        { what: `job ${job} to end`, timeoutMs: 180_000 },
+        { what: `job ${job} to end`, timeoutMs: 600_000 },
       );
       return view.outcome?.inEffect;
     },

@@ -31,7 +31,7 @@ const random = seededRandom(seed);
 const startedAt = performance.now();
 const note = (text: string) =>
   process.stderr.write(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(6)} s  ${text}\n`);
-const patience = { timeoutMs: 180_000 };
+const patience = { timeoutMs: 600_000 };
 
 const world = await startRehearsal({ users, workers, seed });
 note(`seed ${seed}: ${users} people in v1, nobody has a password in v2`);
@@ -100,7 +100,7 @@ async function migrate(mode: 'execute' | 'reconcile', during: () => Promise<unkn
       if (body?.state === 'holding') await ask('POST', `/migrations/${id}:resume`, {});
       return body?.state === 'completed' ? body : undefined;
     },
-    { what: `migration ${id} to complete`, timeoutMs: 600_000 },
+    { what: `migration ${id} to complete`, timeoutMs: 1_800_000 },
   );
   if (over.received !== users || over.finished !== users) figures.uncounted += Math.abs(over.finished - users) || 1;
   note(`${mode}: ${JSON.stringify(over.migration?.verdicts ?? over.verdicts)}`);

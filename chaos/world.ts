@@ -96,7 +96,7 @@ export async function startWorld({ users, seed, workers }: { users: number; seed
   watcher.on('error', () => {});
   const keys = redisKeys(namespace);
   const headers = { authorization: `Bearer ${token}` };
-  await waitFor(async () => (await fetch(`${url}/readyz`)).ok || undefined, { timeoutMs: 60_000, what: 'readyz' });
+  await waitFor(async () => (await fetch(`${url}/readyz`)).ok || undefined, { what: 'readyz' });
   let kills = 0;
   let freezes = 0;
   let restarts = 0;
