@@ -29,7 +29,8 @@ function speedometer() {
     from ??= { at: now, finished: view.finished };
     const seconds = (now - from.at) / 1000;
     const rate = view.rate ?? (seconds > 0 ? (view.finished - from.finished) / seconds : 0);
-    const left = view.etaSeconds ?? (rate > 0 ? (totalOf(view) - view.finished) / rate : undefined);
+    const rest = totalOf(view) - view.finished;
+    const left = rest === 0 ? 0 : (view.etaSeconds ?? (rate > 0 ? rest / rate : undefined));
     return { rate, eta: left === undefined ? 'unknown' : duration(left * 1000) };
   };
 }
