@@ -35,8 +35,8 @@ function verdictLines({ migration }: RunView): string[] {
   return all.map(([verdict, n]) => `${grouped(n).padStart(9)}  ${printable(verdict)}: ${printable(textOf(verdict))}`);
 }
 
-/** What a plan says: verdicts, hashes, states, organizations, and what it would take. */
-export function planLines(view: RunView, command: string): string[] {
+/** What a plan says: verdicts, hashes, states, organizations, and what it would take. @param command what would do it, for whoever wants it told */
+export function planLines(view: RunView, command?: string): string[] {
   const { migration } = view;
   if (!migration) return [];
   const list = (counts: Record<string, number>) =>
@@ -58,10 +58,18 @@ export function planLines(view: RunView, command: string): string[] {
     ...(forecast?.seconds === undefined
       ? []
       : [`it would take about ${duration(forecast.seconds * 1_000)} (limited by ${forecast.limitedBy})`]),
-    ...(migration.mode === 'plan'
-      ? [`to do it: ${command}`, `who could not be brought over: passferry migrate rejects ${printable(view.id)}`]
+    ...(command === undefined ? [] : [`to do it: ${command}`]),
+    ...((view.failed ?? 0) + view.rejected > 0
+      ? [`who could not be brought over: passferry migrate rejects ${printable(view.id)}`]
       : []),
   ];
+}
+
+/** What would do what a plan tells of; undefined for all else. */
+export function commandOf(view: RunView): string | undefined {
+  if (view.migration?.mode !== 'plan') return undefined;
+  const orgs = view.options.migration?.orgs ?? [];
+  return `passferry migrate ${orgs.map((org) => `--org ${printable(org)} `).join('')}--execute`;
 }
 
 /** Where it stands, and what a person can do. */

@@ -15,7 +15,7 @@ import { cliError, exitOf, exits, finish } from './exit.ts';
 import { waitsForPerson } from './import-hold.ts';
 import { mailsOption } from './import-options.ts';
 import { watch } from './import-watch.ts';
-import { endLines, migrationLines, planLines } from './migrate-text.ts';
+import { commandOf, endLines, migrationLines, planLines } from './migrate-text.ts';
 import { note, printable, say, sayJson } from './output.ts';
 
 interface Options extends ConnectionOptions {
@@ -89,9 +89,7 @@ export function registerMigrate(program: Command): void {
   one('show', 'how it is', async (api, id, options) => {
     const view = good(await api.request<RunView>('GET', pathOf(id)));
     if (options.json) sayJson(view);
-    else
-      for (const line of [...migrationLines(view), ...planLines(view, 'passferry migrate --execute').slice(1)])
-        say(line);
+    else for (const line of [...migrationLines(view), ...planLines(view, commandOf(view)).slice(1)]) say(line);
     return exits.ok;
   });
   one('watch', 'follow it to its end', follow).option('--quiet', 'no progress');
@@ -162,7 +160,10 @@ async function begin(options: Options): Promise<number> {
     .map(printable)
     .join(' ');
   if (options.json && !options.execute) sayJson(planned);
-  else for (const line of planLines(planned, `passferry ${args} --execute`)) (options.json ? note : say)(line);
+  else {
+    const command = options.execute ? undefined : `passferry ${args} --execute`;
+    for (const line of planLines(planned, command)) (options.json ? note : say)(line);
+  }
   if (!options.execute) return (planned.failed ?? 0) + planned.rejected > 0 ? exits.notInEffect : exits.ok;
   if (planned.migration?.forecast?.mails && !options.mails) {
     throw cliError(exits.notInEffect, 'v2 would mail users: give --mails=allow, or turn that mail off there');
