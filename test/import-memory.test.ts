@@ -31,5 +31,5 @@ it.each([
     if (rows !== undefined) expect(said.read).toBe(rows);
     expect(said.kept).toBeLessThan(4 * mib);
   },
-  130_000,
+  400_000,
 );

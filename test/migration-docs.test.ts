@@ -71,7 +71,7 @@ describe('the runbook, word by word', () => {
       expect(code, printed).toBe(0);
       for (const line of promised(snippet)) expect(printed).toMatch(line);
     },
-    300_000,
+    400_000,
   );
 });
 

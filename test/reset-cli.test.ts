@@ -101,5 +101,5 @@ test.each([
     expect(stderr).toContain(text);
     expect(await world.works('globex', 'dan', old)).toBe(true);
   },
-  90_000,
+  400_000,
 );
