@@ -46,7 +46,7 @@ describe('Redis is away', () => {
   async function expectRefused(user: string, password: string, key: string): Promise<void> {
     const start = performance.now();
     const answer = await pf.set('acme', user, password, { headers: { 'idempotency-key': key } });
-    expect(performance.now() - start).toBeLessThan(2_500);
+    expect(performance.now() - start).toBeLessThan(15_000);
     expect(answer).toMatchObject({ status: 503, body: { code: 14 } });
     expect(answer.headers.get('passferry-reason')).toBe('accept_unknown');
     expect(answer.headers.get('idempotency-key')).toBe(key);
