@@ -1,76 +1,22 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { parseNetwork } from './client-address.ts';
+import { type Environment, missingFiles, withFiles } from './config/files.ts';
+import { allows, insecureNames, isLoopback, unsafe, unsafeAdmin, unsafeRedis } from './config/unsafe.ts';
+import { address, count, duration, json, list, quota, units, url } from './config/values.ts';
 import { PassferryError } from './errors.ts';
 import { type Verifier, verifiers } from './hashes/kinds.ts';
 import { auditDefaults } from './ledger/audit.ts';
 import { defaultOrgLimit } from './ledger/load.ts';
 import { isAllowEntry } from './outgoing.ts';
-import { parseQuota, quotaForm } from './quota.ts';
 import { follower, leader, stageNames } from './stage.ts';
+
+export type { Environment } from './config/files.ts';
+export { allows } from './config/unsafe.ts';
 
 /** Reads the environment once, at an entry, into a frozen value; every problem is reported together, no value is echoed. */
 
-const duration = z
-  .string()
-  .regex(/^\d+(ms|s|m|h|d)$/, 'must be a number with ms, s, m, h or d, such as 25s')
-  .transform((text) => {
-    const [, number, unit] = /^(\d+)(\D+)$/.exec(text) as unknown as [string, string, keyof typeof units];
-    return Number(number) * units[unit];
-  });
-const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-const count = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, 'must be a whole number')
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must lie between ${min} and ${max}`);
-
-const quota = z.string().transform((text, ctx) => {
-  const parsed = parseQuota(text);
-  if (parsed !== undefined) return parsed;
-  ctx.addIssue({ code: 'custom', message: quotaForm });
-  return z.NEVER;
-});
-
-const address = z
-  .string()
-  .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'must be host:port')
-  .transform((text) => {
-    const at = text.lastIndexOf(':');
-    return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) };
-  })
-  .refine(({ port }) => port <= 65_535, 'has a port above 65535');
-
-const url = (...protocols: string[]) =>
-  z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
-    message: `must be a URL with ${protocols.join(' or ')}`,
-  });
-
-const json = (schema: z.ZodType) =>
-  z.string().transform((text, ctx) => {
-    try {
-      const parsed = schema.safeParse(JSON.parse(text));
-      if (parsed.success) return parsed.data;
-      ctx.addIssue({ code: 'custom', message: 'has the wrong shape' });
-    } catch {
-      ctx.addIssue({ code: 'custom', message: 'is not valid JSON' });
-    }
-    return z.NEVER;
-  });
-
 const stage = z.enum(stageNames);
 const stagesSchema = z.strictObject({ default: stage, organizations: z.record(z.string(), stage).default({}) });
-
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
-);
-
-const insecureNames = ['redis', 'sql', 'v1', 'v2', 'oidc', 'listen', 'admin', 'durability'] as const;
 
 const common = {
   PASSFERRY_REDIS_URL: url('redis:', 'rediss:'),
@@ -195,11 +141,6 @@ export type ServeConfig = Readonly<
 >;
 export type WorkConfig = Readonly<Omit<z.infer<typeof workSchema>, 'PASSFERRY_STAGES'> & { PASSFERRY_STAGES: Stages }>;
 
-export type Environment = Record<string, string | undefined>;
-
-/** What may be refused for being unsafe, by name in PASSFERRY_ALLOW_INSECURE. */
-export type InsecureName = (typeof insecureNames)[number];
-
 export function loadServeConfig(env: Environment): ServeConfig {
   return load(serveSchema, env, (config) => [
     ...unsafeRedis(config),
@@ -245,14 +186,10 @@ export function isZitadel(url: string | undefined): boolean {
   return url !== undefined && /^https?:/.test(url);
 }
 
-export function allows(config: { PASSFERRY_ALLOW_INSECURE: string[] }, name: InsecureName): boolean {
-  return config.PASSFERRY_ALLOW_INSECURE.includes(name);
-}
-
 function load<T extends z.ZodType>(schema: T, env: Environment, more: (config: z.infer<T>) => string[]): z.infer<T> {
   const problems: string[] = [];
   const given = withFiles(env, problems);
-  problems.push(...missingFiles(given, schema));
+  problems.push(...missingFiles(given, (name) => name in ((schema as unknown as { shape: object }).shape ?? {})));
   const parsed = schema.safeParse(given);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
@@ -267,41 +204,6 @@ function load<T extends z.ZodType>(schema: T, env: Environment, more: (config: z
     });
   }
   return Object.freeze(parsed.data) as z.infer<T>;
-}
-
-/** `NAME_FILE` holds the path of a file with the value: secrets need not stand in the environment. */
-function withFiles(env: Environment, problems: string[]): Environment {
-  const given: Environment = {};
-  for (const [name, value] of Object.entries(env))
-    if (name.startsWith('PASSFERRY_') && value !== '') given[name] = value;
-  for (const name of ['PASSFERRY_REDIS_URL', 'PASSFERRY_V1_URL', 'PASSFERRY_STAGES']) {
-    const file = given[`${name}_FILE`];
-    if (!file || given[name]) continue;
-    try {
-      given[name] = readFileSync(file, 'utf8').trim();
-    } catch {
-      problems.push(`${name}_FILE cannot be read`);
-    }
-  }
-  return given;
-}
-
-/** Files that a setting names and that are not there; said together with everything else. */
-function missingFiles(given: Environment, schema: z.ZodType): string[] {
-  const takes = (name: string) => name in ((schema as unknown as { shape: object }).shape ?? {});
-  return [
-    'PASSFERRY_CALLERS_FILE',
-    'PASSFERRY_OIDC_MAPPING_FILE',
-    'PASSFERRY_OIDC_CLIENT_SECRET_FILE',
-    'PASSFERRY_KEYS_DIR',
-    'PASSFERRY_TLS_CERT_FILE',
-    'PASSFERRY_TLS_KEY_FILE',
-    'PASSFERRY_V1_TOKEN_FILE',
-    'PASSFERRY_V1_MAPPING',
-    'PASSFERRY_V2_TOKEN_FILE',
-  ]
-    .filter((name) => takes(name) && given[name] !== undefined && !existsSync(given[name]))
-    .map((name) => `${name} names something that does not exist`);
 }
 
 function oidcProblems(config: Omit<ServeConfig, 'PASSFERRY_STAGES'>): string[] {
@@ -331,43 +233,4 @@ function stageProblems(config: WorkConfig): string[] {
       ...(unreadable ? [`PASSFERRY_STAGES uses ${name}, but no hash can be read from a ZITADEL as v1`] : []),
     ];
   });
-}
-
-function unsafeRedis(config: { PASSFERRY_REDIS_URL: string; PASSFERRY_ALLOW_INSECURE: string[] }): string[] {
-  return unsafe(
-    config,
-    'redis',
-    'PASSFERRY_REDIS_URL',
-    config.PASSFERRY_REDIS_URL,
-    (u) => u.protocol !== 'rediss:' || u.password === '',
-  );
-}
-
-function unsafe(
-  config: { PASSFERRY_ALLOW_INSECURE: string[] },
-  allow: InsecureName,
-  name: string,
-  value: string | undefined,
-  isUnsafe: (url: URL) => boolean,
-): string[] {
-  if (!value || allows(config, allow)) return [];
-  const parsed = new URL(value);
-  if (isLoopback(parsed.hostname) || !isUnsafe(parsed)) return [];
-  return [
-    `${name} is not a loopback address and lacks TLS or a password (allow with PASSFERRY_ALLOW_INSECURE=${allow})`,
-  ];
-}
-
-function unsafeAdmin(config: {
-  PASSFERRY_ADMIN_LISTEN?: { host: string; port: number } | undefined;
-  PASSFERRY_ALLOW_INSECURE: string[];
-}): string[] {
-  const { PASSFERRY_ADMIN_LISTEN: admin } = config;
-  return !admin || isLoopback(admin.host) || allows(config, 'admin')
-    ? []
-    : ['PASSFERRY_ADMIN_LISTEN is not a loopback address and this port asks for no token (allow: admin)'];
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
 }
