@@ -1,7 +1,7 @@
 /**
- * `npm run bench -- import [--quick] [--json] [--part pages|feeding|hashes|memory]`: what an import costs beside the least that
+ * `npm run bench -- import [--quick] [--json] [--part pages|feeding|hashes|memory] [--rows N]`: what an import costs beside the least that
  * it could cost, each in turn with it, and how much memory it takes. One line of JSON; ends with 1 where a goal is missed.
- * Quick: 200,000 rows, else 10,000,000 for the memory.
+ * Quick: 200,000 rows, else 10,000,000 for the memory, or `--rows`.
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -15,6 +15,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean' },
     part: { type: 'string', multiple: true },
+    rows: { type: 'string' },
     hashes: { type: 'string' },
   },
 });
@@ -31,7 +32,8 @@ const parts = {
   feeding: { goal: 0.6, run: () => benchFeeding({ rows: quick ? 60_000 : 200_000, rounds }) },
   hashes: { goal: 0.95, run: () => benchHashes({ rows: quick ? 120 : 1_500, rounds }) },
   memory: {
-    run: () => benchMemory({ rows: quick ? 200_000 : 10_000_000, workSeconds: quick ? 30 : 600 }),
+    run: () =>
+      benchMemory({ rows: Number(values.rows ?? (quick ? 200_000 : 10_000_000)), workSeconds: quick ? 30 : 600 }),
   },
 };
 

@@ -10,6 +10,9 @@ import { type JobKey, sign, verify } from './signature.ts';
 /** A third of the time of the default, for 3 % more bytes. */
 const deflated = (plain: string | Buffer) => deflateRawSync(plain, { level: 3 });
 
+/** Of the passwords of a page: more than most have. */
+const firstBytes = 16 * 1024;
+
 /** Rows of a page: row `n` of a run stands in page `pageOf(n)`, whatever became of the ones before. */
 export const pageRows = 500;
 /** Row number (from 1) → page number (from 0). */
@@ -125,21 +128,44 @@ function count(rows: PageRow[], step: 1 | -1): void {
   }
 }
 
-/** Length (2 bytes) and bytes of each; 0 for a refused row: an empty password is always refused. Wiped by {@link makePage}. */
-export function joinPasswords(passwords: (Secret | undefined)[]): Buffer {
-  let length = 0;
-  for (const each of passwords) length += 2 + (each?.bytes().length ?? 0);
-  const plain = Buffer.alloc(length);
-  let offset = 0;
-  for (const each of passwords) {
-    const bytes = each?.bytes();
-    offset = plain.writeUInt16BE(bytes?.length ?? 0, offset);
-    if (bytes) offset += bytes.copy(plain, offset);
-  }
-  return plain;
+/**
+ * Passwords of a page while it fills: length (2 bytes) and bytes of each; 0 for a refused row: an empty password is always
+ * refused. Each is copied and wiped at once, so that nothing of a row outlives it.
+ */
+export function createJoiner() {
+  let held = Buffer.allocUnsafeSlow(firstBytes);
+  let used = 0;
+
+  return {
+    add(password: Secret | undefined): void {
+      const bytes = password?.bytes();
+      const length = bytes?.length ?? 0;
+      if (used + 2 + length > held.length) {
+        const wider = Buffer.allocUnsafeSlow((used + 2 + length) * 2);
+        held.copy(wider, 0, 0, used);
+        held.fill(0);
+        held = wider;
+      }
+      used = held.writeUInt16BE(length, used);
+      if (bytes) held.set(bytes, used);
+      used += length;
+      password?.wipe();
+    },
+    /** All of them; begins anew. Whoever takes them wipes them. */
+    take(): Buffer {
+      const all = held.subarray(0, used);
+      held = Buffer.allocUnsafeSlow(Math.max(firstBytes, used));
+      used = 0;
+      return all;
+    },
+    wipe(): void {
+      held.fill(0);
+      used = 0;
+    },
+  };
 }
 
-/** Deflated, sealed and signed: `text` by {@link rowsText}, `plain` by {@link joinPasswords}, which is wiped. */
+/** Deflated, sealed and signed: `text` by {@link rowsText}, `plain` by {@link createJoiner}, which is wiped. */
 export function makePage(jobKey: JobKey, dataKey: Buffer, head: PageHead, text: string, plain: Buffer): StoredPage {
   const clear = deflated(text);
   const packed = deflated(plain);

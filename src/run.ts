@@ -33,6 +33,8 @@ export const holdReasons = {
   stage_not_dual:
     'Users of an organization are not written in both backends any more. Bring it to dual-v1, then resume; or cancel.',
   target_unsupported: 'The backend is of a version that takes no hashes. Update it, then resume; or cancel.',
+  users_locked:
+    'The backend has locked users since they were brought over: logins with their passwords fail there, or somebody guesses. Log in by hand, look at the hashes, unlock them there, then resume or cancel.',
   divergence_grows:
     'More and more users are not in step, beside those that this run could not bring in step. Look at the divergences, then resume or cancel.',
   columns_swapped:

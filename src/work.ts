@@ -2,7 +2,14 @@ import { createServer } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Backend } from './adapters/port.ts';
-import { createV1Postgres, findingText, loadMapping, pgClient, requireFit } from './adapters/v1-postgres/index.ts';
+import {
+  createV1Postgres,
+  findingText,
+  loadMapping,
+  pgClient,
+  requireFit,
+  type V1Mapped,
+} from './adapters/v1-postgres/index.ts';
 import { createV1Zitadel } from './adapters/v1-zitadel/index.ts';
 import { createV2Zitadel } from './adapters/v2-zitadel/index.ts';
 import type { ZitadelOptions } from './adapters/zitadel/options.ts';
@@ -49,7 +56,8 @@ export async function openBackends(config: WorkConfig, log?: Log): Promise<Backe
   return backends;
 }
 
-async function openV1(config: WorkConfig, url: string, log: Log | undefined): Promise<Backend> {
+/** A PostgreSQL as v1, with our own tables or a mapped one. Errors as {@link openBackends}. */
+export async function openV1(config: WorkConfig, url: string, log: Log | undefined): Promise<V1Mapped> {
   const mapped = config.PASSFERRY_V1_MAPPING === undefined ? undefined : loadMapping(config.PASSFERRY_V1_MAPPING);
   const options = { sql: pgClient(url), bcryptCost: config.PASSFERRY_V1_BCRYPT_COST };
   const v1 = await createV1Postgres({ ...options, ...(mapped && { mapped }) });

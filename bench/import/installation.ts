@@ -43,18 +43,20 @@ export async function startInstallation({ bcryptCost }: { bcryptCost: number }) 
   });
   const { url } = JSON.parse(await serve.line('"serving"')) as { url: string };
 
+  const workEnv = {
+    ...shared,
+    PASSFERRY_STAGES: JSON.stringify({ default: 'v1' }),
+    PASSFERRY_V1_URL: world.postgresUrl,
+    PASSFERRY_V1_BCRYPT_COST: String(bcryptCost),
+  };
+
   return {
     redis,
     serve,
     keys: redisKeys(namespace),
     addUser: () => world.addUser('acme'),
-    work: () =>
-      startBuilt(['work'], {
-        ...shared,
-        PASSFERRY_STAGES: JSON.stringify({ default: 'v1' }),
-        PASSFERRY_V1_URL: world.postgresUrl,
-        PASSFERRY_V1_BCRYPT_COST: String(bcryptCost),
-      }),
+    addUsers: (ids: string[]) => world.addUsers('acme', ids),
+    work: () => startBuilt(['work'], workEnv),
     /** Goes on although a run holds. */
     async resume(id: string): Promise<void> {
       await fetch(`${url}/imports/${id}:resume`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });

@@ -148,6 +148,11 @@ export interface Backend {
    * user: those of the policy; `backend_forbidden` (scope organization) where that cannot be read.
    */
   checkPassword?(org: string, password: Secret, signal: AbortSignal): Promise<void>;
+  /**
+   * Does this version of the backend know a call that stores hashes? Asked about a user who does not exist, so nothing can change. One
+   * without this question does.
+   */
+  takesHashes?(signal: AbortSignal): Promise<boolean>;
   /** Kinds of hashes that `setHash` takes, by the name of what verifies them; as configured, not guessed. */
   readonly verifiers?: readonly Verifier[];
   /**

@@ -60,18 +60,22 @@ export async function runSandbox({ port, bcryptCost, lag, hashes }: SandboxOptio
   await untilStopped(() => sandbox.close());
 }
 
-function welcome({ url, metricsUrl, tokenFile, sandbox: { url: sandboxUrl } }: Up): string {
-  const [person] = samplePeople;
+function welcome({ url, metricsUrl, tokenFile, table, orgs, sandbox: { url: sandboxUrl } }: Up): string {
+  const user = table === undefined ? samplePeople[0]?.id : 'USER-ID';
+  const v1 =
+    table === undefined
+      ? `embedded PostgreSQL (PGlite), organization "${sampleOrgs.v1}"`
+      : `PostgreSQL, table ${JSON.stringify(table)} by PASSFERRY_V1_MAPPING, organizations ${JSON.stringify(orgs)}`;
   return `Passferry is up.
 
   HTTP     ${url}
-  v1       embedded PostgreSQL (PGlite), organization "${sampleOrgs.v1}"
+  v1       ${v1}
   v2       SANDBOX at ${sandboxUrl}, not ZITADEL, organization "${sampleOrgs.v2}"
   token    in ${tokenFile}${metricsUrl ? `\n  numbers  ${metricsUrl}` : ''}
 
 Try it in another terminal:
 
-  curl -sS ${url}/users/${person?.id}/password \\
+  curl -sS ${url}/users/${user}/password \\
     -H "Authorization: Bearer $(cat ${tokenFile})" \\
     -d '{"password":"New-password-1"}'
 

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createV1Postgres, pgliteClient, type V1Postgres } from '../adapters/v1-postgres/index.ts';
 import { createV2Zitadel } from '../adapters/v2-zitadel/index.ts';
 import { startAdmin } from '../admin.ts';
 import { loadServeConfig, loadWorkConfig } from '../config.ts';
@@ -16,6 +15,7 @@ import { type Sandbox, startSandbox } from '../sandbox/sandbox.ts';
 import { serve } from '../serve.ts';
 import { work } from '../work.ts';
 import { sampleOrgs, samplePassword, samplePeople } from './up-people.ts';
+import { openUpV1, type UpV1, v1Settings } from './up-v1.ts';
 
 export interface UpOptions {
   /** Everything lives here: keys, Redis data, the v1 store, tokens. */
@@ -29,18 +29,21 @@ export interface UpOptions {
 }
 
 /** All parts in one process on embedded defaults. */
-export interface Up {
+export interface Up extends UpV1 {
   url: string;
   /** Where the numbers for Prometheus are, if they are on (PASSFERRY_ADMIN_LISTEN). */
   metricsUrl?: string;
   tokenFile: string;
-  v1: V1Postgres;
   sandbox: Sandbox;
   close(): Promise<void>;
 }
 
-/** A private Redis, the v1 store on PGlite, the sandbox as v2, the producer and a worker. Releases in reverse order. */
+/**
+ * A private Redis, the v1 store on PGlite (or a mapped table, by PASSFERRY_V1_MAPPING and PASSFERRY_V1_URL), the sandbox as v2, the
+ * producer and a worker. Releases in reverse order.
+ */
 export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptions): Promise<Up> {
+  const v1Env = v1Settings(process.env);
   const dir = resolve(dataDir);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const releases: (() => Promise<unknown>)[] = [];
@@ -52,29 +55,9 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     await createKeyFiles(keysDir);
     const token = secretFile(join(dir, 'token'), () => `pf_${randomBytes(24).toString('base64url')}`);
     const v2Token = secretFile(join(dir, 'v2-token'), () => randomBytes(24).toString('base64url'));
-    const callersFile = join(dir, 'callers.json');
-    writeOnce(callersFile, JSON.stringify(sampleCallers(token), null, 2));
 
     const redis = redisUrl ? undefined : await startEmbeddedRedis({ dir: join(dir, 'redis') });
     if (redis) releases.push(() => redis.stop());
-
-    const v1 = await createV1Postgres({ sql: await pgliteClient(join(dir, 'v1')), bcryptCost });
-    releases.push(() => v1.close());
-    await v1.migrate();
-    await v1.addUsers(
-      samplePeople.filter((p) => p.org === sampleOrgs.v1).map((p) => ({ ...p, password: samplePassword })),
-    );
-
-    const sandbox = await startSandbox({
-      bcryptCost,
-      // To try any file: as installed a ZITADEL checks bcrypt only.
-      verifiers,
-      tokens: { [v2Token]: { userId: 'passferry', roles: { instance: ['IAM_OWNER'] } } },
-      orgs: Object.values(sampleOrgs),
-      // Those of v1 are known here too, and cannot log in: they can be brought over.
-      users: samplePeople.map((p) => (p.org === sampleOrgs.v2 ? { ...p, password: samplePassword } : p)),
-    });
-    releases.push(() => sandbox.close());
 
     const shared = {
       // Another address than loopback only when that is said twice: --listen, and PASSFERRY_ALLOW_INSECURE=listen.
@@ -87,11 +70,30 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     };
     const workConfig = loadWorkConfig({
       ...shared,
-      // The embedded store is handed over below; its address only satisfies the check.
-      PASSFERRY_V1_URL: 'postgres://127.0.0.1/embedded',
-      PASSFERRY_V2_URL: sandbox.url,
+      ...v1Env,
+      // The sandbox is handed over below; its address only satisfies the check.
+      PASSFERRY_V2_URL: 'http://127.0.0.1',
       PASSFERRY_V2_TOKEN_FILE: join(dir, 'v2-token'),
     });
+    const opened = await openUpV1(workConfig, dir, bcryptCost, log);
+    const { v1, table } = opened;
+    releases.push(() => v1.close());
+    const orgs = [...new Set([...opened.orgs, sampleOrgs.v2])];
+    const callersFile = join(dir, 'callers.json');
+    writeOnce(callersFile, JSON.stringify(sampleCallers(token, orgs), null, 2));
+
+    const sandbox = await startSandbox({
+      bcryptCost,
+      // To try any file: as installed a ZITADEL checks bcrypt only.
+      verifiers,
+      tokens: { [v2Token]: { userId: 'passferry', roles: { instance: ['IAM_OWNER'] } } },
+      orgs,
+      // Those of v1 are known here too, and cannot log in: they can be brought over.
+      users: samplePeople.flatMap((p) =>
+        p.org === sampleOrgs.v2 ? [{ ...p, password: samplePassword }] : table === undefined ? [p] : [],
+      ),
+    });
+    releases.push(() => sandbox.close());
     const v2 = createV2Zitadel({
       url: sandbox.url,
       credential: credential({ file: join(dir, 'v2-token') }),
@@ -114,20 +116,18 @@ export async function up({ dataDir, listen, bcryptCost, log, redisUrl }: UpOptio
     if (admin) releases.push(async () => admin.close());
     const tokenFile = join(dir, 'token');
     writeFileSync(join(dir, 'client.json'), JSON.stringify({ url: serving.url, tokenFile }), { mode: 0o600 });
-    return { url: serving.url, ...(admin && { metricsUrl: admin.url }), tokenFile, v1, sandbox, close };
+    return { ...opened, url: serving.url, ...(admin && { metricsUrl: admin.url }), tokenFile, sandbox, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-function sampleCallers(token: string): object {
+function sampleCallers(token: string, orgs: string[]): object {
   const everything = ['set', 'import', 'read', 'admin'];
-  const grants = Object.fromEntries(Object.values(sampleOrgs).map((org) => [org, everything]));
+  const grants = Object.fromEntries(orgs.map((org) => [org, everything]));
   return {
-    callers: [
-      { name: 'you', tokenSha256: hashToken(token), home: sampleOrgs.v1, grants: { ...grants, '*': ['operate'] } },
-    ],
+    callers: [{ name: 'you', tokenSha256: hashToken(token), home: orgs[0], grants: { ...grants, '*': ['operate'] } }],
   };
 }
 

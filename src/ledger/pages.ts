@@ -78,6 +78,14 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
       return read && { page: read, ends: ends ?? Buffer.alloc(read.head.rows * rowBytes) };
     },
 
+    /** The sealed part of a page as it is stored now: its own tag binds it to its head. Empty: destroyed, or gone with the run. */
+    async sealed(run: string, page: number): Promise<Buffer> {
+      const sealed = await redis.getBuffer(keys.pageSecret(run, page)).catch((error) => {
+        throw redisError(error);
+      });
+      return sealed ?? Buffer.alloc(0);
+    },
+
     /** Ends of a page's rows as stored; empty when there is no such page. */
     async ends(run: string, page: number): Promise<Buffer> {
       return (await redis.getBuffer(keys.pageEnds(run, page))) ?? Buffer.alloc(0);

@@ -92,7 +92,7 @@ export function startFeeder(options: {
     if (f.state !== 'running') return void (await evaluateStep(run));
     if (end === 0) return;
     await pace.measure(run, f, now);
-    const { notBefore = 0, window: hours, migration } = optionsNow(f);
+    const { notBefore = 0, window: hours } = optionsNow(f);
     if (now < notBefore) return;
     const isOpen = isWithin(hours, now);
     if (isOpen !== (f.limitedBy !== 'window')) {
@@ -100,7 +100,7 @@ export function startFeeder(options: {
     }
     if (!isOpen) return;
     if (!begun.has(run)) {
-      if (!migration && options.holds && count('finished') === 0 && !(await options.holds.mayBegin(run))) return;
+      if (options.holds && count('finished') === 0 && !(await options.holds.mayBegin(run, f))) return;
       begun.add(run);
     }
     let page = count('feedPage');

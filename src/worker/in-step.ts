@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { PassferryError, toPassferryError } from '../errors.ts';
 import { openFollow, readFollow, sealFollow } from '../follow.ts';
@@ -12,10 +11,8 @@ import type { Opener } from '../seal.ts';
 import type { JobKey } from '../signature.ts';
 import { follower, type Stage, stageOfUser } from '../stage.ts';
 import { trace } from '../trace.ts';
-import { readFrom } from './blame.ts';
-import { withDeadline } from './deadline.ts';
 import type { Lane } from './lane.ts';
-import { type MirrorDeps, type MirrorEnd, mirrorUser } from './mirror-user.ts';
+import { createMirrorTurns, type TryEnd } from './mirror-turn.ts';
 import type { Given } from './sending.ts';
 import type { KnownStages } from './stages.ts';
 
@@ -40,9 +37,6 @@ export interface Following {
   payload?: string;
 }
 
-/** How one try ended. `waits`: nothing was wrong with the user. */
-export type TryEnd = MirrorEnd | { kind: 'waits'; reason: string; ms: number };
-
 /** Looked at again so often, ms; so many at once. */
 const everyMs = 1_000;
 const atOnce = 50;
@@ -61,6 +55,7 @@ export type InStep = ReturnType<typeof createInStep>;
 export function createInStep(deps: InStepDeps) {
   const { redis, keys, jobKey, open, lanes, stages, log, deadlineMs, settleMs, leaseMs, stopping } = deps;
   const mirrors = createMirrors(redis, keys, jobKey);
+  const mirror = createMirrorTurns({ mirrors, jobKey, lanes, stages, deadlineMs, settleMs, leaseMs });
   const divergences = createDivergences(redis, keys);
   const underWay = new Map<string, Promise<void>>();
 
@@ -79,60 +74,6 @@ export function createInStep(deps: InStepDeps) {
       return { backend: 'v1', cause: 'pending', payload: JSON.stringify(follow) };
     } catch (thrown) {
       return none(toPassferryError(thrown).reason);
-    }
-  }
-
-  /** v1 → v2, one user. */
-  async function mirror(at: MirrorPlace, signal: AbortSignal, before?: MirrorDeps['before']): Promise<TryEnd> {
-    const [v1, v2] = [lanes.v1, lanes.v2];
-    if (!v1?.backend.readHash || !v2?.backend.setHash) return { kind: 'refused', reason: 'ability_missing', seq: '0' };
-    const untried = () => {
-      v1.untried();
-      v2.untried();
-    };
-    const unread = await v1.mustWait(at.org);
-    if (unread) return { kind: 'waits', ...unread };
-    const wait = await v2.mustWait(at.org);
-    if (wait) {
-      v1.untried();
-      return { kind: 'waits', ...wait };
-    }
-    const source = readFrom(v1.backend);
-    const leave = await v2.gate.enter('rows', signal, at.org);
-    const token = randomUUID();
-    try {
-      const placed = await stages.of(at.org);
-      const taken = await mirrors.take(at, token, leaseMs, placed.stored);
-      if (taken.kind === 'busy') {
-        untried();
-        return { kind: 'waits', reason: 'busy', ms: Math.min(1_000, taken.waitMs) };
-      }
-      if (taken.kind === 'stage_moved') {
-        untried();
-        await stages.moved(at.org);
-        return { kind: 'waits', reason: 'stage_moved', ms: 1 };
-      }
-      const both = {
-        mirrors,
-        jobKey,
-        v1: source.backend,
-        v2: v2.backend,
-        deadlineMs,
-        settleMs,
-        ...(before && { before }),
-      };
-      const end = await withDeadline(leaseMs - 5_000, signal, (until) => mirrorUser(at, taken, token, both, until));
-      v1.worked(at.org);
-      v2.worked(at.org);
-      return end;
-    } catch (thrown) {
-      const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
-      const [lane, other] = source.failed(thrown) ? [v1, v2] : [v2, v1];
-      other.untried();
-      return { kind: 'waits', reason: error.reason, ms: signal.aborted ? 0 : lane.waitAfter(error, at.org) };
-    } finally {
-      await mirrors.release(at, token).catch(() => {});
-      leave();
     }
   }
 

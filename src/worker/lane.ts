@@ -8,8 +8,8 @@ import { createHashCost } from './hash-cost.ts';
 import { canHashHere, hereCores } from './hash-here.ts';
 import type { Holding } from './holding.ts';
 import { createOrganizationPauses, createPause } from './pause.ts';
+import { createReadAhead } from './read-ahead.ts';
 
-const organizationFirstMs = 60_000;
 const organizationLongestMs = 10 * 60_000;
 /** A fault that is not the backend's: nothing else waits for it. */
 const otherMs = 1_000;
@@ -36,14 +36,16 @@ export function createLane(
   holding: Holding,
   log: Log,
   probeMs: number,
+  organizationMs = 60_000,
 ) {
   const { name: backend } = bare;
   const backoff = createBackoff();
   /** Our credentials are refused: one job in a while tries. */
   const unauthenticated = createPause(probeMs, probeMs);
   /** Organizations in which we lack the permission; the others go on. */
-  const forbidden = createOrganizationPauses(organizationFirstMs, organizationLongestMs);
+  const forbidden = createOrganizationPauses(organizationMs, organizationLongestMs);
   const gate = createGate(limit);
+  const ahead = createReadAhead(bare, limit);
   const cost = createHashCost(bare);
   let slowedAt = 0;
   let workedAt: number | undefined;
@@ -53,13 +55,18 @@ export function createLane(
     if (Date.now() - slowedAt < slowAgainMs) return;
     slowedAt = Date.now();
     gate.slow();
+    ahead.slow();
     log.info({ by: 'worker', backend, room: gate.room(), limit }, 'the backend asks to slow down');
   }
 
   return {
     backend: holding.guard(bare),
     gate,
+    ahead,
     cost,
+
+    /** Does a person hold it? */
+    held: async () => (await holding.held(backend)) !== undefined,
 
     /** Before a start: a person's hold, then what the worker found out by itself. Undefined: go. */
     async mustWait(org: string): Promise<{ ms: number; reason: string } | undefined> {
@@ -107,6 +114,7 @@ export function createLane(
       workedAt = performance.now();
       backoff.succeeded();
       gate.well();
+      ahead.well();
       if (unauthenticated.succeeded()) log.info({ by: 'worker', backend }, 'our credentials work again');
       if (forbidden.succeeded(org)) log.info({ by: 'worker', backend, org }, 'the organization works again');
     },

@@ -4,10 +4,11 @@ import { PassferryError, toPassferryError } from '../errors.ts';
 import type { Hash } from '../hashes/kinds.ts';
 import { recognise } from '../hashes/recognise.ts';
 import { type MirrorPlace, type Mirrors, type MirrorTaken, mirrorMark } from '../ledger/mirror.ts';
-import { Secret } from '../secret.ts';
 import type { JobKey } from '../signature.ts';
 import { trace } from '../trace.ts';
-import { sameMs } from './peek.ts';
+import { type Judged, judge, type MirrorKnown, mirrorJob } from './mirror-judge.ts';
+import { freshMs, sameMs } from './peek.ts';
+import type { ReadAhead } from './read-ahead.ts';
 
 export interface MirrorDeps {
   mirrors: Mirrors;
@@ -18,25 +19,25 @@ export interface MirrorDeps {
   settleMs: number;
   /** Asked before a hash is sent: a migration tries one of its kind and cost first. Throws what puts it off. */
   before?: (hash: Pick<Hash, 'kind' | 'cost'>) => Promise<void>;
+  /** v1 as it was read while the lease was asked for. Default: read now. */
+  early?: Promise<StoredPassword>;
+  /** v2 as it was read before. Default: read now. */
+  ahead?: ReadAhead;
+  /** v2 has answered: nothing more is asked of it. */
+  answered?: () => void;
 }
 
 /** How bringing one user in step ended. */
 export type MirrorEnd =
-  /** v2 has v1's hash: sent just now, or it had it already. `seq`: up to which change of ours; `ours`: we wrote it to v1. */
-  | { kind: 'mirrored' | 'unchanged'; seq: string; ours: boolean }
+  /**
+   * v2 has v1's hash: sent just now, or it had it already. `seq`: up to which change of ours; `ours`: we wrote it to v1; `locked`: v2
+   * had locked the user before.
+   */
+  | { kind: 'mirrored' | 'unchanged'; seq: string; ours: boolean; locked?: true }
   /** It cannot be, as both sides stand now. */
   | { kind: 'refused'; reason: string; seq: string };
 
 type Go = Extract<MirrorTaken, { kind: 'go' }>;
-
-/** In the applied record of a hash that no change of ours had brought to v1. */
-export const mirrorJob = 'mirror';
-
-/** What a mirror would come to; nothing is written. */
-export type Judged =
-  | { kind: 'refused'; reason: string }
-  | { kind: 'unchanged' }
-  | { kind: 'send'; hash: Secret; changeRequired: boolean; before: number };
 
 /**
  * Copies the hash and the change flag of one user from v1 to v2, under the user's lease: reads both, refuses where v2 has a later
@@ -52,7 +53,7 @@ export async function mirrorUser(
   const { mirrors, jobKey, v2, deadlineMs } = deps;
   try {
     trace('mirror:begun', { jobId: '', backend: 'v2' });
-    const stored = await readV1(at, deps, signal);
+    const stored = await storedNow(at, taken, deps, signal);
     try {
       const seq = seqOf(stored, taken);
       const ours = stored.appliedSeq !== undefined;
@@ -64,11 +65,13 @@ export async function mirrorUser(
         // Made, then: what v2 has now is ours, whichever hash it was; whether it is this one is not known, so it is sent again.
         if (changedAt !== undefined) taken = { ...taken, v2: { seq: 0n, jobId, changedAt }, mirrored: undefined };
       }
-      const judged = judge(stored, await readV2(at, v2, signal), taken, mark, v2);
+      const inV2 = stillTrue(at, taken, deps.ahead) ?? (await readV2(at, v2, signal));
+      const locked = inV2.state === 'locked' ? { locked: true as const } : {};
+      const judged = judge(stored, inV2, taken, mark, v2);
       if (judged.kind === 'refused') return { kind: 'refused', reason: judged.reason, seq };
       if (judged.kind === 'unchanged') {
         await mirrors.done(at, token, { seq, jobId, changedAt: taken.v2?.changedAt ?? 0, mark });
-        return { kind: 'unchanged', seq, ours };
+        return { kind: 'unchanged', seq, ours, ...locked };
       }
       const { hash, changeRequired, before } = judged;
       try {
@@ -87,9 +90,10 @@ export async function mirrorUser(
           within,
         );
         trace('mirror:sent', { jobId, backend: 'v2' });
+        deps.answered?.();
         const changedAt = details ? Date.parse(details.changeDate) : await readBack(at, v2, before, signal);
         await mirrors.done(at, token, { seq, jobId, changedAt, mark });
-        return { kind: 'mirrored', seq, ours };
+        return { kind: 'mirrored', seq, ours, ...locked };
       } catch (thrown) {
         if (thrown instanceof PassferryError && thrown.effect === 'none') await mirrors.unrecord(at, token);
         throw thrown;
@@ -118,7 +122,7 @@ export interface JudgedUser {
 /** Reads both sides and says what a mirror would do; takes no lease and changes nothing. */
 export async function judgeMirror(
   at: MirrorPlace,
-  known: Pick<Go, 'v1' | 'v2' | 'mirrored'>,
+  known: MirrorKnown,
   deps: Pick<MirrorDeps, 'jobKey' | 'v1' | 'v2'>,
   signal: AbortSignal,
 ): Promise<JudgedUser> {
@@ -147,6 +151,25 @@ export async function judgeMirror(
   }
 }
 
+/** What was read early says nothing once the ledger knows of a later change of ours. */
+async function storedNow(at: MirrorPlace, taken: Go, deps: MirrorDeps, signal: AbortSignal): Promise<StoredPassword> {
+  const early = await deps.early;
+  if (early && (taken.v1?.seq ?? 0n) <= (early.appliedSeq ?? 0n)) return early;
+  early?.hash?.wipe();
+  return readV1(at, deps, signal);
+}
+
+/**
+ * v2 as it was read before the lease, if that is worth as much as a read under it: no attempt is open, nobody of ours has changed this
+ * user since, and no time has passed.
+ */
+function stillTrue({ org }: MirrorPlace, taken: Go, ahead: ReadAhead | undefined): BackendUser | undefined {
+  if (!ahead || taken.attempt || performance.now() - ahead.startedAt > freshMs) return undefined;
+  const { user } = ahead;
+  const isCurrent = (user.passwordChangedAt ?? 0) + sameMs >= (taken.v2?.changedAt ?? 0);
+  return isCurrent && user.org === org ? user : undefined;
+}
+
 async function readV1(at: MirrorPlace, { v1 }: Pick<MirrorDeps, 'v1'>, signal: AbortSignal): Promise<StoredPassword> {
   return requireAbility(v1, 'readHash')(at.org, at.user, signal);
 }
@@ -159,55 +182,6 @@ async function readV2({ org, user }: MirrorPlace, v2: Backend, signal: AbortSign
   });
   if (found.org !== org) throw new PassferryError('user_missing_in_v2');
   return found;
-}
-
-function judge(
-  { user: inV1, hash, appliedSeq }: StoredPassword,
-  inV2: BackendUser,
-  known: Pick<Go, 'v1' | 'v2' | 'mirrored'>,
-  mark: string,
-  v2: Backend,
-): Judged {
-  if (!hash) return { kind: 'refused', reason: 'no_hash' };
-  if (inV1.state === 'deleted') return { kind: 'refused', reason: 'user_deleted' };
-  if (inV2.state === 'initial') return { kind: 'refused', reason: 'user_initial' };
-  if (!isSamePerson(inV1, inV2)) return { kind: 'refused', reason: 'identity_mismatch' };
-  const ours = known.v2?.changedAt ?? 0;
-  const isForeign = inV2.passwordChangedAt !== undefined && inV2.passwordChangedAt > ours + sameMs;
-  // The same hash was sent, or both have the same change of ours, each with a hash of its own.
-  const sameChange = appliedSeq !== undefined && known.v2?.seq === appliedSeq;
-  if (!isForeign && (known.mirrored === mark || sameChange)) return { kind: 'unchanged' };
-  // v2 leads, and v1 has not got its newest password yet: the wrong way round.
-  const foreignInV1 = appliedSeq === undefined && (inV1.passwordChangedAt ?? 0) > ours + sameMs;
-  if (!foreignInV1 && (known.v2?.seq ?? 0n) > (appliedSeq ?? 0n) && known.v2?.jobId !== mirrorJob) {
-    return { kind: 'refused', reason: 'v1_behind' };
-  }
-  // Chosen in v2 itself after what v1 has, or nobody can tell: never overwritten.
-  const newerInV1 = (inV1.passwordChangedAt ?? 0) > (inV2.passwordChangedAt ?? 0) + sameMs;
-  if (isForeign && !newerInV1) return { kind: 'refused', reason: 'ahead' };
-  const found = recognise(hash.reveal());
-  const { v2: takes } = found.targets;
-  if (takes.takes === 'no' || !found.encoded)
-    return { kind: 'refused', reason: takes.takes === 'no' ? takes.why : 'hash_refused' };
-  const verifier = takes.takes === 'default' ? 'bcrypt' : takes.verifier;
-  if (!v2.verifiers?.includes(verifier)) return { kind: 'refused', reason: 'verifier_off' };
-  return {
-    kind: 'send',
-    hash: Secret.fromString(found.encoded),
-    changeRequired: inV1.changeRequired ?? false,
-    before: Math.max(inV2.passwordChangedAt ?? 0, ours),
-  };
-}
-
-/** An id map that points one person's row at another's account must not hand over a password. */
-function isSamePerson(inV1: BackendUser, inV2: BackendUser): boolean {
-  const same = (a: string, b: string) => a.normalize('NFC').toLowerCase() === b.normalize('NFC').toLowerCase();
-  if (inV1.email && inV2.email && !same(inV1.email, inV2.email)) return false;
-  if (!inV1.userName || !inV2.userName) return true;
-  // v2's login names may carry the domain of the organization.
-  return (
-    same(inV1.userName, inV2.userName) || inV2.userName.toLowerCase().startsWith(`${inV1.userName.toLowerCase()}@`)
-  );
 }
 
 /** v1's own change that is in force; where somebody else wrote v1, what the ledger has seen of v2 stays the measure. */

@@ -39,6 +39,8 @@ export interface WorkerOptions {
   epochMs?: number;
   /** How often a backend that refuses our credentials is tried, ms. Default 30,000. */
   probeMs?: number;
+  /** After how long an organization in which we lack the permission is tried again at first, ms. Default 60,000. */
+  organizationMs?: number;
   /** What becomes of jobs that end their process. Default: held for a person. */
   quarantine?: QuarantineWay;
   /** Counts what becomes of jobs. Default: nobody. */

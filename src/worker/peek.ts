@@ -15,7 +15,7 @@ export interface Peek {
 }
 
 /** Older than this it says nothing: this process may have stood still. */
-const freshMs = 250;
+export const freshMs = 250;
 /** One change as two calls print its time: one may have been cut to milliseconds. */
 export const sameMs = 1.5;
 

@@ -23,7 +23,7 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
     let known = cache.get(name);
     if (!known) {
       if (cache.size >= remembered) cache.delete(cache.keys().next().value as string);
-      known = pages.read(run, page).then((read) => read?.page);
+      known = pages.read(run, page).then((read) => read && { ...read.page, sealed: Buffer.alloc(0) });
       cache.set(name, known);
       known.then(
         (read) => read ?? cache.delete(name),
@@ -83,10 +83,10 @@ export function createRows(pages: Pages, jobKey: JobKey, open: Opener) {
       async (sealed: Parameters<Opener>[0], identity: Parameters<Opener>[1]) => {
         const { run, row } = identity as Partial<SetPasswordData>;
         if (run === undefined || row === undefined) return open(sealed, identity);
-        const read = await pages.read(run, pageOf(row));
+        const [page, bytes] = await Promise.all([pageFor(run, pageOf(row)), pages.sealed(run, pageOf(row))]);
         // Destroyed in its time, or with the run.
-        if (!read || read.page.sealed.length === 0) throw new PassferryError('sealed_key_destroyed');
-        return openRow(await open.keyOf(sealed.dataKey), read.page, row);
+        if (!page || bytes.length === 0) throw new PassferryError('sealed_key_destroyed');
+        return openRow(await open.keyOf(sealed.dataKey), { ...page, sealed: bytes }, row);
       },
       { keyOf: open.keyOf },
     ) satisfies Opener,

@@ -7,6 +7,7 @@ import type { RunControl } from '../ledger/run-control.ts';
 import { optionsNow } from '../ledger/run-options.ts';
 import { type HoldReason, passingHolds } from '../run.ts';
 import type { Lane } from './lane.ts';
+import { takesHashes } from './migrate/target.ts';
 import type { KnownStages } from './stages.ts';
 
 export type RunHolds = ReturnType<typeof createRunHolds>;
@@ -149,10 +150,11 @@ export function createRunHolds(options: {
     },
 
     /**
-     * Before the first row: of the first users of the file, is there one in the backend? Holds the run when not. False also when it
-     * cannot be asked now.
+     * Before the first row: of the first users of the file, is there one in the backend? Of a migration: does v2 take hashes? Holds the
+     * run when not. False also when it cannot be asked now.
      */
-    async mayBegin(run: string): Promise<boolean> {
+    async mayBegin(run: string, f: Record<string, string>): Promise<boolean> {
+      if (optionsNow(f).migration) return takesHashes(lanes.v2, runs, run, f);
       const read = await pages.read(run, 0);
       if (!read) return true;
       const users = new Map<string, { org: string; user: string }>();

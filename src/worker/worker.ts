@@ -29,6 +29,7 @@ import { createLane, type Lane } from './lane.ts';
 import { createLookUps } from './look-up.ts';
 import { startFiller } from './migrate/fill.ts';
 import { createMigrationHolds } from './migrate/holds.ts';
+import { startLockouts } from './migrate/lockouts.ts';
 import { createMigrateRows } from './migrate/row.ts';
 import type { PassferryWorker, WorkerOptions } from './options.ts';
 import { createProver } from './proof.ts';
@@ -92,7 +93,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   const holding = createHolding(backendHolds, options.localHold, log);
   const lanes: Partial<Record<BackendName, Lane>> = {};
   for (const [name, entry] of Object.entries(options.backends)) {
-    lanes[name as BackendName] = createLane(entry, holding, log, probeMs);
+    lanes[name as BackendName] = createLane(entry, holding, log, probeMs, options.organizationMs);
   }
   const quarantine = createQuarantine(options.quarantine ?? { kind: 'none' }, redis, keys, log);
   const { protectedUsers: users, protectedRoles: roles } = options;
@@ -124,9 +125,10 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
   });
 
   const migrationHolds = createMigrationHolds({ redis, keys, runs, log });
+  const lockouts = startLockouts({ redis, keys, runs, lanes, log });
   const migrateRows = createMigrateRows({
     ...{ redis, keys, jobKey, rows, runs, lanes, stages, inStep, probe, holds: migrationHolds, log, deadlineMs },
-    ...{ leaseMs: longestMs, ...v2Rate },
+    ...{ leaseMs: longestMs, lockouts, ...v2Rate },
   });
 
   const run = createJobRun({
@@ -271,6 +273,7 @@ export function createWorker(options: WorkerOptions): PassferryWorker {
             sweeper.stop(),
             feeder?.stop(),
             filler?.stop(),
+            lockouts.stop(),
             failed.close(),
             inStep.stop(),
           ],

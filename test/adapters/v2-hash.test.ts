@@ -92,6 +92,27 @@ describe.each([
   });
 });
 
+test.each([
+  ['both calls', [], true],
+  ['the newer one only', ['UpdateHumanUser'], true],
+  ['the older one only', ['UpdateUser'], true],
+  ['neither', ['UpdateUser', 'UpdateHumanUser'], false],
+])('a version that knows %s is told from others, and nobody is changed', async (_, unknownCalls, takes) => {
+  const { sandbox, backend } = await scene({ unknownCalls });
+  expect(await backend.takesHashes(signal)).toBe(takes);
+  expect([...sandbox.users.values()].flatMap(({ changes }) => changes)).toEqual([]);
+  await sandbox.close();
+  // Nobody answers: that says nothing of a version.
+  expect(await errorOf(backend.takesHashes(signal))).toMatchObject({ reason: 'backend_down', scope: 'backend' });
+});
+
+test('who may write no user is told that hashes are taken: that is another matter', async () => {
+  const { sandbox } = await scene();
+  const backend = createV2Zitadel({ url: sandbox.url, credential: credential({ value: 'reader' }) });
+  opened.push(backend);
+  expect(await backend.takesHashes(signal)).toBe(true);
+});
+
 test('an empty hash is not sent', async () => {
   const { sandbox, backend } = await scene();
   expect((await errorOf(backend.setHash(change(''), signal))).reason).toBe('hash_refused');

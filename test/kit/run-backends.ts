@@ -21,6 +21,7 @@ import type { ParseOptions } from '../../src/producer/import/parse.ts';
 import { createProducer } from '../../src/producer/producer.ts';
 import { connectRedis } from '../../src/redis.ts';
 import type { RunOptions, RunView } from '../../src/run.ts';
+import type { TokenGrant } from '../../src/sandbox/auth.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { Secret } from '../../src/secret.ts';
 import type { WorkerOptions } from '../../src/worker/options.ts';
@@ -60,6 +61,8 @@ export async function startRunBackends(
     /** More organizations in the sandbox. */
     orgs?: string[];
     verifiers?: readonly Verifier[];
+    /** Calls that this version of v2 does not know. */
+    unknownCalls?: readonly string[];
   } = {},
 ) {
   await made;
@@ -70,10 +73,13 @@ export async function startRunBackends(
   const connect = () => connectRedis({ url: redisServer.url }, 'worker');
   const redis = connect();
   atEnd(() => redis.disconnect());
+  const roles: TokenGrant['roles'] = { instance: ['IAM_OWNER'] };
+  const tokens: Record<string, TokenGrant> = { [token]: { userId: 'worker', roles } };
   const sandbox = await startSandbox({
     ...{ bcryptCost: 4, orgs: ['acme', 'globex', ...(more.orgs ?? [])] },
     ...(!more.mails && { silentOrgs: ['acme', 'globex', ...(more.orgs ?? [])] }),
-    tokens: { [token]: { userId: 'worker', roles: { instance: ['IAM_OWNER'] } } },
+    tokens,
+    ...(more.unknownCalls && { unknownCalls: more.unknownCalls }),
     ...(more.verifiers && { verifiers: more.verifiers }),
     ...(more.policies && { policies: more.policies }),
   });
@@ -115,6 +121,13 @@ export async function startRunBackends(
     redisServer,
     postgres,
     sandbox,
+    /** What our service account may there; a test takes it away and gives it back. */
+    roles,
+    /** Are our credentials good? A test says no, and yes again. */
+    accept(good: boolean): void {
+      if (good) tokens[token] = { userId: 'worker', roles };
+      else delete tokens[token];
+    },
     /** Of v1. */
     sql,
     v1,

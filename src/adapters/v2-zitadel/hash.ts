@@ -26,6 +26,30 @@ export function isUnknownCall(thrown: unknown): boolean {
 }
 
 /**
+ * Does the server know one of both calls that store hashes? Asked without a hash and about a user who does not exist: any answer but
+ * "no such call" says yes. Throws when nobody answers.
+ */
+export async function takesHashes(call: Call, signal: AbortSignal): Promise<boolean> {
+  const userId = 'passferry-ping';
+  const userType = { case: 'human' as const, value: {} };
+  const asked = [
+    () => call(UserService.method.updateUser, create(UpdateUserRequestSchema, { userId, userType }), signal),
+    () => call(UserService.method.updateHumanUser, create(UpdateHumanUserRequestSchema, { userId }), signal),
+  ];
+  for (const ask of asked) {
+    try {
+      await ask();
+      return true;
+    } catch (thrown) {
+      if (isUnknownCall(thrown)) continue;
+      if (thrown instanceof PassferryError && thrown.scope !== 'backend') return true;
+      throw thrown;
+    }
+  }
+  return false;
+}
+
+/**
  * Stores hashes by UpdateUser, or by UpdateHumanUser where a server does not know that: found out once. UpdateUser tells neither a
  * sequence nor the owner: the sequence is "0", and the owner the organization that the caller has compared.
  */

@@ -19,7 +19,7 @@ import { rehearse } from '../zitadel/rehearse.ts';
 import { readRoles } from '../zitadel/roles.ts';
 import { createUser } from './create.ts';
 import { findUser } from './find.ts';
-import { createSetHash } from './hash.ts';
+import { createSetHash, takesHashes } from './hash.ts';
 import { probeHash } from './probe.ts';
 import { sendResetLink } from './reset.ts';
 import { endSessions } from './sessions.ts';
@@ -36,6 +36,7 @@ export type V2Zitadel = Backend &
       | 'sendResetLink'
       | 'endSessions'
       | 'setHash'
+      | 'takesHashes'
       | 'verifiers'
       | 'createUser'
       | 'probeHash'
@@ -65,6 +66,7 @@ export function createV2Zitadel(options: V2Options): V2Zitadel {
     exact: false,
     setPassword: (change, signal) => setPassword(call, change, signal),
     setHash,
+    takesHashes: (signal) => takesHashes(call, signal),
     verifiers: options.verifiers ?? ['bcrypt'],
     probeHash: (org, hash, password, signal) =>
       probeHash(call, setHash, options.probeUser, { org, hash, password }, signal),

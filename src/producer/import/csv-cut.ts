@@ -138,7 +138,15 @@ export function cutCsv(dialect: Dialect, place: Place): Cutter<Cut> {
         return fail(i, start, buffer[start + endOfQuoted - 1] === BACKSLASH ? 'csv_backslash' : 'csv_quote');
       } else if (mode === modes.start && value === SPACE && skipSpaces && fields !== passwordAt) {
         fieldStart++;
-      } else mode = modes.bare;
+      } else {
+        mode = modes.bare;
+        // On to the next byte that can mean something: most bytes of most files mean nothing.
+        for (let next = i + 1; next < stop; next++) {
+          const ahead = buffer[next] as number;
+          if (ahead <= QUOTE || ahead === delimiter) break;
+          i = next;
+        }
+      }
     }
     offset = i - start;
     if (!final || i < buffer.length || mode === modes.quoted) return undefined;

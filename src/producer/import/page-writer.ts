@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { PassferryError } from '../../errors.ts';
 import type { FingerprintKeys } from '../../key-files.ts';
 import type { Pages } from '../../ledger/pages.ts';
-import { joinPasswords, makePage, type PageHead, type PageRow, pageRows, rowsText } from '../../page.ts';
+import { createJoiner, makePage, type PageHead, type PageRow, pageRows, rowsText } from '../../page.ts';
 import { packRow, rowBytes } from '../../row-outcome.ts';
 import type { Secret } from '../../secret.ts';
 import type { JobKey } from '../../signature.ts';
@@ -27,7 +27,8 @@ const pagesAtOnce = 4;
 /** A page before it is sealed. */
 interface Draft {
   number: number;
-  rows: PageRow[];
+  rows: number;
+  refused: { place: number; reason: string }[];
   text: string;
   /** Its passwords, joined. */
   plain: Buffer;
@@ -51,7 +52,7 @@ export function createPageWriter(options: {
   const { pages, jobKey, place, prints } = options;
   let page = 0;
   let rows: PageRow[] = [];
-  let passwords: (Secret | undefined)[] = [];
+  const passwords = createJoiner();
   let dataKey: Promise<{ id: string; bytes: Buffer }> | undefined;
   const content = createHash('sha256');
   const onTheirWay: Promise<void>[] = [];
@@ -61,13 +62,12 @@ export function createPageWriter(options: {
 
   /** Waits only when too many are on their way, or for one that failed. */
   function turnPage(): Promise<void> | undefined {
-    const [text, plain] = [rowsText(rows), joinPasswords(passwords)];
+    const [text, plain] = [rowsText(rows), passwords.take()];
     const bare = ({ handout: _, ...row }: PageRow): PageRow => row;
     const asked = place.reset ? { text: rowsText(rows.map(bare)), plain: Buffer.alloc(0) } : { text, plain };
-    const draft: Draft = { number: page++, rows, text, plain, asked };
-    for (const secret of passwords) secret?.wipe();
+    const refused = rows.flatMap(({ refused: reason }, place) => (reason === undefined ? [] : [{ place, reason }]));
+    const draft: Draft = { number: page++, rows: rows.length, refused, text, plain, asked };
     rows = [];
-    passwords = [];
     content.update(asked.text).update('\n');
     const before = sent;
     const stored = { sent: () => {} };
@@ -92,11 +92,11 @@ export function createPageWriter(options: {
   }
 
   async function storePage(draft: Draft, before: Promise<void>, sentNow: () => void): Promise<void> {
-    const { number, rows: taken } = draft;
+    const { number, refused } = draft;
     const { run, ttlMs } = place;
     const today = prints.current(options.retentionMs);
     const [reserved, print] = await Promise.all([
-      pages.reserve(run, number, taken.length, ttlMs),
+      pages.reserve(run, number, draft.rows, ttlMs),
       pagePrint(today, draft),
     ]);
     if (reserved.kind === 'stored') {
@@ -113,34 +113,31 @@ export function createPageWriter(options: {
       v: 1,
       ...common,
       page: number,
-      rows: taken.length,
+      rows: draft.rows,
       base: reserved.base,
       acceptedAt: reserved.acceptedAt,
       dataKey: key.id,
     };
-    const ends = Buffer.alloc(taken.length * rowBytes);
-    let rejected = 0;
-    taken.forEach((row, i) => {
-      if (row.refused === undefined) return;
-      rejected++;
-      packRow(jobKey, run, number * pageRows + i + 1, row.refused).bytes.copy(ends, i * rowBytes);
-    });
+    const ends = Buffer.alloc(draft.rows * rowBytes);
+    for (const { place: at, reason } of refused) {
+      packRow(jobKey, run, number * pageRows + at + 1, reason).bytes.copy(ends, at * rowBytes);
+    }
     const made = makePage(jobKey, key.bytes, head, draft.text, draft.plain);
     await before;
     // None after one that failed: pages are stored without a gap.
     if (failed) return;
     const answer = pages.store(run, number, made, {
-      ...{ print, ends, rejected, accepted: taken.length - rejected, ttlMs },
+      ...{ print, ends, rejected: refused.length, accepted: draft.rows - refused.length, ttlMs },
     });
     sentNow();
     await answer;
   }
 
   return {
-    /** The next row; its password is wiped once its page is full. Wait for what is returned. */
+    /** The next row; its password is taken over and wiped. Wait for what is returned. */
     add(row: PageRow, password?: Secret): Promise<void> | undefined {
       rows.push(row);
-      passwords.push(password);
+      passwords.add(password);
       return rows.length >= pageRows ? turnPage() : undefined;
     },
     /** All rows are stored when this resolves. The last page may be short; after it nothing is added. */
@@ -155,9 +152,8 @@ export function createPageWriter(options: {
     content: () => content.digest('hex'),
     /** Given up: what is on its way is let go on, nothing of the rest stays in memory. */
     async discard(): Promise<void> {
-      for (const secret of passwords) secret?.wipe();
+      passwords.wipe();
       rows = [];
-      passwords = [];
       await Promise.all(onTheirWay);
     },
   };
@@ -175,6 +171,6 @@ async function pagePrint(
   { rows, asked: { text, plain } }: Draft,
 ): Promise<string> {
   const mac = createHmac('sha256', key).update(text).update('\0').update(plain).digest();
-  const stretched = await stretch(mac, key, 16, { N: rows.length < manyRows ? 1024 : 128, r: 8, p: 1 });
+  const stretched = await stretch(mac, key, 16, { N: rows < manyRows ? 1024 : 128, r: 8, p: 1 });
   return `${id}.${stretched.toString('base64url')}`;
 }

@@ -4,7 +4,9 @@ import { randomBytes } from 'node:crypto';
 const mostUsers = 40_000_000;
 const shardBits = 10;
 const fullest = 0.8;
-const growth = 1.3;
+/** Of small ones the number counts, of large ones the size. */
+const growth = (slots: number) => (slots < 1_024 ? 2 : 1.3);
+const firstSlots = 32;
 
 /** Six bytes a slot: four and two. */
 interface Shard {
@@ -13,7 +15,10 @@ interface Shard {
   used: number;
 }
 
-const shardOf = (slots: number): Shard => ({ words: new Uint32Array(slots), halves: new Uint16Array(slots), used: 0 });
+function shardOf(slots: number): Shard {
+  const bytes = new ArrayBuffer(slots * 6);
+  return { words: new Uint32Array(bytes, 0, slots), halves: new Uint16Array(bytes, slots * 4, slots), used: 0 };
+}
 
 /**
  * Which users a file has named before: six bytes of a digest each and ten bits by where they stand, so that ten million cost
@@ -23,28 +28,46 @@ const shardOf = (slots: number): Shard => ({ words: new Uint32Array(slots), halv
 export function createSeenUsers() {
   const seeds = randomBytes(8);
   const [seedLow, seedHigh] = [seeds.readInt32LE(0), seeds.readInt32LE(4)];
-  const shards = Array.from({ length: 2 ** shardBits }, () => shardOf(8));
+  const shards = new Array<Shard | undefined>(2 ** shardBits).fill(undefined);
   let users = 0;
+  let low = 0;
+  let high = 0;
+  /** The organization before: most rows are of the same one. */
+  let last: { org: string; low: number; high: number } | undefined;
+
+  function take(text: string): void {
+    let [nextLow, nextHigh] = [low, high];
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      nextLow = Math.imul(nextLow ^ unit, 2654435761);
+      nextLow ^= nextLow >>> 15;
+      nextHigh = Math.imul(nextHigh ^ unit, 1597334677);
+      nextHigh ^= nextHigh >>> 13;
+    }
+    low = nextLow;
+    high = nextHigh;
+  }
 
   return {
     /** True when this user was named before. */
     again(org: string, user: string): boolean {
-      const text = `${org}\0${user}`;
-      let low = seedLow;
-      let high = seedHigh;
-      for (let i = 0; i < text.length; i++) {
-        const unit = text.charCodeAt(i);
-        low = Math.imul(low ^ unit, 2654435761);
-        low ^= low >>> 15;
-        high = Math.imul(high ^ unit, 1597334677);
-        high ^= high >>> 13;
+      if (last?.org !== org) {
+        low = seedLow;
+        high = seedHigh;
+        take(`${org}\0`);
+        last = { org, low, high };
       }
+      low = last.low;
+      high = last.high;
+      take(user);
       // Each half sees the other, and every bit its neighbours.
       const mixed = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909);
       const other = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909);
       const word = mixed >>> 0 || 1;
       const half = other & 0xffff;
-      const shard = shards[other >>> (32 - shardBits)] as Shard;
+      const place = other >>> (32 - shardBits);
+      shards[place] ??= shardOf(firstSlots);
+      const shard = shards[place];
       const at = find(shard, word, half);
       if (shard.words[at] !== 0) return true;
       if (users >= mostUsers) return false;
@@ -67,12 +90,14 @@ function find({ words, halves }: Shard, word: number, half: number): number {
 
 function grow(shard: Shard): void {
   const { words, halves } = shard;
-  Object.assign(shard, { ...shardOf(Math.ceil(words.length * growth)), used: shard.used });
+  const next = shardOf(Math.ceil(words.length * growth(words.length)));
   for (let i = 0; i < words.length; i++) {
     const word = words[i] as number;
     if (word === 0) continue;
-    const at = find(shard, word, halves[i] as number);
-    shard.words[at] = word;
-    shard.halves[at] = halves[i] as number;
+    const at = find(next, word, halves[i] as number);
+    next.words[at] = word;
+    next.halves[at] = halves[i] as number;
   }
+  shard.words = next.words;
+  shard.halves = next.halves;
 }

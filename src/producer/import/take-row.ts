@@ -47,12 +47,15 @@ export function createRowTaker(detected: Detected, asker: ImportAsker, choices: 
     return stored;
   }
 
+  const lookedUpBy = ({ email, userName }: ParsedRow) =>
+    email === undefined ? { userName: raw(userName as string) } : { email };
+
   // Once a row of millions: one object, nothing that is only passed on.
   function taken(row: ParsedRow): { row: PageRow; password?: Secret } {
     const org = row.org === undefined ? asker.org : raw(row.org);
-    const stored: PageRow = { line: row.line, byte: row.byte };
-    if (row.userId !== undefined) stored.user = raw(row.userId);
-    else stored.find = row.email === undefined ? { userName: raw(row.userName as string) } : { email: row.email };
+    const { line, byte, userId } = row;
+    const stored: PageRow =
+      userId === undefined ? { line, byte, find: lookedUpBy(row) } : { line, byte, user: raw(userId) };
     const asOf = row.setAt ?? (choices.asOf === 'now' ? undefined : choices.asOf);
     if (!asker.mayImport(org)) {
       // Not the organization: in a row whose columns shifted it may be a piece of a password (P4).

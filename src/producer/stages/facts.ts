@@ -30,7 +30,7 @@ export interface StepFacts {
 
 export const noLeases: Draining = { leases: 0, endsInMs: 0 };
 
-const proofHolds = new Set(['proof_failed', 'hash_probe_failed']);
+const proofHolds = new Set(['proof_failed', 'hash_probe_failed', 'users_locked']);
 const mostRuns = 500;
 const mostLooked = 100_000;
 

@@ -4,8 +4,9 @@ import { PassferryError, toPassferryError } from '../../errors.ts';
 import { recognise } from '../../hashes/recognise.ts';
 import { createMirrors, mirrorMark } from '../../ledger/mirror.ts';
 import { Secret } from '../../secret.ts';
-import type { TryEnd } from '../in-step.ts';
-import { mirrorJob, seqOf } from '../mirror-user.ts';
+import { mirrorJob } from '../mirror-judge.ts';
+import type { TryEnd } from '../mirror-turn.ts';
+import { seqOf } from '../mirror-user.ts';
 import type { createProfiles } from './profiles.ts';
 import type { MigrateDeps, MigrationRow } from './row.ts';
 
@@ -86,7 +87,8 @@ export function createUserMaker(
     } catch (thrown) {
       const error = signal.aborted ? new PassferryError('aborted', { scope: 'backend' }) : toPassferryError(thrown);
       if (error.scope === 'user') return { kind: 'refused', reason: error.reason, seq: '0' };
-      return { kind: 'waits', reason: error.reason, ms: signal.aborted ? 0 : v2.waitAfter(error, row.at.org) };
+      const ms = signal.aborted ? 0 : v2.waitAfter(error, row.at.org);
+      return { kind: 'waits', reason: error.reason, ms, asked: true };
     } finally {
       leave();
     }

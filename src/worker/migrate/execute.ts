@@ -1,7 +1,7 @@
 import { createDivergences } from '../../ledger/divergence.ts';
 import { follower, stageOfUser } from '../../stage.ts';
 import { trace } from '../../trace.ts';
-import type { TryEnd } from '../in-step.ts';
+import type { TryEnd } from '../mirror-turn.ts';
 import type { createUserMaker } from './create-user.ts';
 import type { MigrateDeps, MigrationRow, RowSaid } from './row.ts';
 
@@ -12,7 +12,7 @@ const nothingToBring = new Set(['no_hash', 'user_deleted']);
 
 /** Rows of a migration that is carried out: each user is brought in step under the lease, and a probe tells first whether a login would work. */
 export function createExecute(
-  { redis, keys, runs, lanes, stages, inStep, probe, holds, log }: MigrateDeps,
+  { redis, keys, runs, lanes, stages, inStep, probe, holds, lockouts, log }: MigrateDeps,
   createUser: ReturnType<typeof createUserMaker>,
 ) {
   const divergences = createDivergences(redis, keys);
@@ -46,12 +46,19 @@ export function createExecute(
 
     switch (end.kind) {
       case 'waits':
-        await holds.met(run, end.reason);
+        if (end.reason !== 'backend_forbidden') await holds.met({ run, org: at.org }, end.reason);
+        else if (await holds.lacks({ run, org: at.org }, row.options, end.asked ?? false)) {
+          // Brought in step by itself once the permission is there.
+          const cause = end.reason;
+          await divergences.note(at, { follower: 'v2', seq: '0', tries: 1, cause }, end.ms);
+          return refused(cause);
+        }
         return { waits: end.reason, ms: end.reason === 'busy' ? busyMs : end.ms };
       case 'mirrored':
       case 'unchanged':
       case 'created': {
-        await holds.met(run, undefined);
+        await holds.met({ run, org: at.org });
+        if (!('locked' in end && end.locked)) lockouts.note(run, at);
         trace('migration:row', { jobId: data.jobId, reason: end.kind });
         const result = end.kind === 'unchanged' ? 'unchanged' : 'mirrored';
         // A change of our own that was on its way: nobody else wrote v1.

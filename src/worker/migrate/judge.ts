@@ -83,8 +83,12 @@ export function createJudge(
 
   async function plan(row: MigrationRow, judged: JudgedUser, signal: AbortSignal): Promise<RowSaid> {
     const more = detailsOf(judged);
-    if (judged.judged === 'send') {
+    const isDenied = judged.reason === 'backend_forbidden';
+    // Where we may do nothing we do not know of mails either, and a run asks before it sends any.
+    if (judged.judged === 'send' || isDenied) {
       if (await mails(row.at.org)) await redis.hincrby(keys.run(row.head.run), planFields.mails, 1);
+    }
+    if (judged.judged === 'send') {
       return { end: 'would_mirror', counter: 'wouldMirror', verdict: 'would_mirror', more };
     }
     if (judged.judged === 'unchanged') return { end: 'unchanged', counter: 'unchanged', verdict: 'unchanged', more };

@@ -19,6 +19,7 @@ import { createUserMaker } from './create-user.ts';
 import { createExecute } from './execute.ts';
 import type { MigrationHolds } from './holds.ts';
 import { createJudge } from './judge.ts';
+import type { Lockouts } from './lockouts.ts';
 import { createProfiles } from './profiles.ts';
 
 export interface MigrateDeps {
@@ -32,6 +33,7 @@ export interface MigrateDeps {
   inStep: Pick<InStep, 'mirror'>;
   probe: HashProbe;
   holds: MigrationHolds;
+  lockouts: Pick<Lockouts, 'note'>;
   log: Log;
   deadlineMs: number;
   leaseMs: number;

@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as slowly } from 'node:timers/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Backend } from '../src/adapters/port.ts';
+import { Secret } from '../src/secret.ts';
+import { type MigrationScene, passwordOf, startMigrationScene } from './kit/migration-scene.ts';
+import { names } from './kit/run-backends.ts';
+
+/** Users of v2 are read while others are written: what that may not cost. */
+
+describe('who is read before the turn comes', () => {
+  let scene: MigrationScene;
+  /** What happens once a user was read, before the read is answered. */
+  const afterRead = new Map<string, () => Promise<void>>();
+  let reads: string[] = [];
+
+  beforeAll(async () => {
+    scene = await startMigrationScene();
+    const v2 = Object.create(scene.v2) as Backend;
+    v2.readUser = async (org, user, signal) => {
+      const found = await scene.v2.readUser(org, user, signal);
+      reads.push(user);
+      const then = afterRead.get(user);
+      afterRead.delete(user);
+      await then?.();
+      return found;
+    };
+    await scene.worker({ v2, stages: { default: 'dual-v1', organizations: {} } });
+  });
+
+  const choose = (user: string, password: string) =>
+    scene.v2.setPassword(
+      {
+        ...{ jobId: randomUUID(), org: 'acme', user, seq: 0n, acceptedAt: 0, changeRequired: false },
+        ...{ overwriteNewer: true, password: Secret.fromString(password) },
+      },
+      AbortSignal.timeout(5_000),
+    );
+
+  it('keeps what a person chooses in v2 after that, while the row waits', async () => {
+    await scene.people(names('late', 3).map((id) => ({ id })));
+    afterRead.set('late-2', async () => {
+      await choose('late-2', 'My-own-choice-1!');
+      // Longer than a read may be old: as if the turn came late.
+      await slowly(400);
+    });
+    const run = await scene.done('execute', ['acme']);
+    expect(run).toMatchObject({ mirrored: 2, failed: 1 });
+    expect(await scene.rejects(run)).toEqual({ 'late-2': 'ahead' });
+    expect(await scene.sandbox.verify('late-2', 'My-own-choice-1!')).toBe(true);
+  });
+
+  it('gets what v1 has, all of them', async () => {
+    await scene.people(names('once', 12).map((id) => ({ id, org: 'globex' })));
+    reads = [];
+    expect(await scene.done('execute', ['globex'])).toMatchObject({ mirrored: 12 });
+    expect(new Set(reads)).toEqual(new Set(names('once', 12)));
+    for (const user of names('once', 12)) expect(await scene.sandbox.verify(user, passwordOf(user))).toBe(true);
+  });
+});
