@@ -5,14 +5,15 @@ import type { Backend } from '../src/adapters/port.ts';
 import { Secret } from '../src/secret.ts';
 import { type MigrationScene, passwordOf, startMigrationScene } from './kit/migration-scene.ts';
 import { names } from './kit/run-backends.ts';
+import { waitFor } from './kit/wait.ts';
 
 /** Users of v2 are read while others are written: what that may not cost. */
 
 describe('who is read before the turn comes', () => {
   let scene: MigrationScene;
-  /** What happens once a user was read, before the read is answered. */
-  const afterRead = new Map<string, () => Promise<void>>();
   let reads: string[] = [];
+  /** Asked before a hash is written. */
+  let beforeWrite: (user: string) => Promise<void> = async () => {};
 
   beforeAll(async () => {
     scene = await startMigrationScene();
@@ -20,12 +21,17 @@ describe('who is read before the turn comes', () => {
     v2.readUser = async (org, user, signal) => {
       const found = await scene.v2.readUser(org, user, signal);
       reads.push(user);
-      const then = afterRead.get(user);
-      afterRead.delete(user);
-      await then?.();
       return found;
     };
-    await scene.worker({ v2, stages: { default: 'dual-v1', organizations: {} } });
+    v2.setHash = async (request, signal) => {
+      await beforeWrite(request.user);
+      return (scene.v2.setHash as NonNullable<Backend['setHash']>)(request, signal);
+    };
+    await scene.worker({
+      // One is written at a time, so whoever was read besides is read ahead.
+      backends: { v1: { backend: scene.v1, limit: 4 }, v2: { backend: v2, limit: 1 } },
+      stages: { default: 'dual-v1', organizations: {} },
+    });
   });
 
   const choose = (user: string, password: string) =>
@@ -38,16 +44,21 @@ describe('who is read before the turn comes', () => {
     );
 
   it('keeps what a person chooses in v2 after that, while the row waits', async () => {
-    await scene.people(names('late', 3).map((id) => ({ id })));
-    afterRead.set('late-2', async () => {
-      await choose('late-2', 'My-own-choice-1!');
+    const late = names('late', 3);
+    await scene.people(late.map((id) => ({ id })));
+    let chooser = '';
+    beforeWrite = async (writing) => {
+      if (chooser || !late.includes(writing)) return;
+      const ahead = () => reads.find((user) => late.includes(user) && user !== writing);
+      chooser = await waitFor(ahead, { what: 'somebody to be read ahead' });
+      await choose(chooser, 'My-own-choice-1!');
       // Longer than a read may be old: as if the turn came late.
       await slowly(400);
-    });
+    };
     const run = await scene.done('execute', ['acme']);
     expect(run).toMatchObject({ mirrored: 2, failed: 1 });
-    expect(await scene.rejects(run)).toEqual({ 'late-2': 'ahead' });
-    expect(await scene.sandbox.verify('late-2', 'My-own-choice-1!')).toBe(true);
+    expect(await scene.rejects(run)).toEqual({ [chooser]: 'ahead' });
+    expect(await scene.sandbox.verify(chooser, 'My-own-choice-1!')).toBe(true);
   });
 
   it('gets what v1 has, all of them', async () => {

@@ -2,7 +2,7 @@ import type { QueueName } from '../job.ts';
 
 /**
  * A limit on how much runs at once towards one backend; interactive jobs go first, and the organizations that wait go in turn.
- * Asked to slow down it halves its room, and takes it back one by one as things go well.
+ * Asked to slow down it halves its room, to no less than `least`, and takes it back one by one as things go well.
  */
 export interface Gate {
   readonly limit: number;
@@ -47,7 +47,7 @@ function createLines() {
   };
 }
 
-export function createGate(limit: number): Gate {
+export function createGate(limit: number, least = 1): Gate {
   let inside = 0;
   let room = limit;
   let successes = 0;
@@ -75,7 +75,7 @@ export function createGate(limit: number): Gate {
     room: () => room,
     inside: () => inside,
     slow() {
-      room = Math.max(1, Math.floor(room / 2));
+      room = Math.max(least, Math.floor(room / 2));
       successes = 0;
     },
     well() {

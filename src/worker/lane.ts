@@ -45,7 +45,7 @@ export function createLane(
   /** Organizations in which we lack the permission; the others go on. */
   const forbidden = createOrganizationPauses(organizationMs, organizationLongestMs);
   const gate = createGate(limit);
-  const ahead = createReadAhead(bare, limit);
+  const ahead = createReadAhead(bare, gate);
   const cost = createHashCost(bare);
   let slowedAt = 0;
   let workedAt: number | undefined;

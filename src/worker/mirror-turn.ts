@@ -45,7 +45,12 @@ export function createMirrorTurns(deps: {
     let hasLease = false;
     try {
       const ahead = await v2.ahead.next(at, signal);
-      leave = await v2.gate.enter('rows', signal, at.org).finally(ahead.leave);
+      leave = ahead.leave;
+      const leaveGate = await v2.gate.enter('rows', signal, at.org);
+      leave = () => {
+        leaveGate();
+        ahead.leave();
+      };
       const placed = await stages.of(at.org);
       // The way to v1 is as long as the way to Redis.
       const early = requireRead(source.backend)(at.org, at.user, signal);

@@ -1,6 +1,6 @@
 import type { Backend, BackendUser } from '../adapters/port.ts';
 import { PassferryError, toPassferryError } from '../errors.ts';
-import { createGate } from './gate.ts';
+import { createGate, type Gate } from './gate.ts';
 
 /** A user who was read before the turn came. */
 export interface ReadAhead {
@@ -9,30 +9,26 @@ export interface ReadAhead {
   startedAt: number;
 }
 
-/** Of so many that were too old when they were wanted nothing is gained: then nobody is read ahead for a while. */
-const mostWaste = 0.5;
-const quietMs = 5_000;
-
 /**
- * Reads the users of a backend whose turn comes next while others are written, no more than twice as many as may be written: who waits
- * long is not read, for it would be too old.
+ * Reads the users of a backend whose turn comes next while others are written. Twice as many as may be written are let in while what
+ * was read is still true when the turn comes; where it is not, no more than may be written, and then nobody is read ahead.
  */
-export function createReadAhead(backend: Backend, limit: number) {
-  const line = createGate(2 * limit);
-  let waste = 0;
-  let quietUntil = 0;
+export function createReadAhead(backend: Backend, gate: Gate) {
+  const line = createGate(2 * gate.limit, gate.limit);
 
   return {
     slow: line.slow,
     well: line.well,
 
     /**
-     * Resolves when the turn comes near, with what was read, if anything. `leave`: the turn has come; exactly once. Errors: those of
+     * Resolves when the turn is next, with what was read, if anything. `leave`: v2 has answered; exactly once. Errors: those of
      * reading that are not about the user.
      */
     async next(at: { org: string; user: string }, signal: AbortSignal): Promise<{ read?: ReadAhead; leave(): void }> {
       const leave = await line.enter('rows', signal, at.org);
-      if (!backend.readUser || performance.now() < quietUntil) return { leave };
+      // Nobody waits for it, or the backend has asked for fewer calls.
+      const isOpen = gate.inside() < gate.room() || gate.room() < gate.limit;
+      if (!backend.readUser || isOpen) return { leave };
       const startedAt = performance.now();
       try {
         return { read: { user: await backend.readUser(at.org, at.user, signal), startedAt }, leave };
@@ -45,12 +41,9 @@ export function createReadAhead(backend: Backend, limit: number) {
       }
     },
 
-    /** Whether what was read could be used. */
+    /** Whether what was read could be used: of what is too old nothing is gained. */
     used(fresh: boolean): void {
-      waste = 0.95 * waste + (fresh ? 0 : 0.05);
-      if (waste < mostWaste) return;
-      waste = 0;
-      quietUntil = performance.now() + quietMs;
+      if (!fresh) line.slow();
     },
   };
 }

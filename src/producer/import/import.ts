@@ -3,14 +3,7 @@ import { makeIdempotencyKey } from '../../ids.ts';
 import type { PageRow } from '../../page.ts';
 import type { RunOptions, RunView } from '../../run.ts';
 import type { Producer } from '../producer.ts';
-import {
-  type Detected,
-  duplicatesOf,
-  type ParsedRow,
-  type ParseOptions,
-  parseBatches,
-  type RejectedRow,
-} from './parse.ts';
+import { type Detected, duplicatesOf, type ParseOptions, parseBatches } from './parse.ts';
 import { createSeenUsers } from './seen-users.ts';
 import { createRowTaker } from './take-row.ts';
 
@@ -56,9 +49,6 @@ export interface ImportResult {
   warnings: Detected['warnings'];
 }
 
-type Taker = ReturnType<typeof createRowTaker>;
-type Writer = Awaited<ReturnType<Producer['openRun']>>;
-
 /** How long the rows of an import may take, ms, where nobody says. */
 export const importExpiryMs = 72 * 3_600_000;
 
@@ -80,8 +70,8 @@ export async function importRows(
   const seen = createSeenUsers();
   const mac = producer.inputMac();
   let detected: Detected | undefined;
-  let take: Taker | undefined;
-  let writer: Writer | undefined;
+  let take: ReturnType<typeof createRowTaker> | undefined;
+  let writer: Awaited<ReturnType<Producer['openRun']>> | undefined;
 
   const parse: ParseOptions = {
     ...how.parse,
@@ -94,20 +84,6 @@ export async function importRows(
     },
   };
   const users = { repeated: 0, hashes: 0 };
-  let refuses = false;
-  // Once a row of millions, so it is a function of its own: that is compiled sooner and stays so.
-  function store(parsed: ParsedRow | RejectedRow, taker: Taker, to: Writer): Promise<void> | undefined {
-    let { row, password } = taker(parsed);
-    const again = row.refused === undefined && seen.again(row.org ?? org, nameIn(row));
-    if (again) users.repeated++;
-    if (again && refuses) {
-      password?.wipe();
-      password = undefined;
-      row = repeated(row);
-    }
-    if (row.hash && row.refused === undefined) users.hashes++;
-    return to.add(row, password);
-  }
   // Opened at the first row: a file that cannot be read leaves no run behind.
   const opened = () =>
     producer.openRun({
@@ -119,9 +95,18 @@ export async function importRows(
     for await (const batch of parseBatches(mac.over(file), parse)) {
       if (!take) throw new PassferryError('internal');
       writer ??= await opened();
-      refuses = duplicatesOf(detected as Detected, choices.duplicates) === 'refuse';
+      const refuses = duplicatesOf(detected as Detected, choices.duplicates) === 'refuse';
       for (const parsed of batch) {
-        const full = store(parsed, take, writer);
+        let { row, password } = take(parsed);
+        const again = row.refused === undefined && seen.again(row.org ?? org, nameIn(row));
+        if (again) users.repeated++;
+        if (again && refuses) {
+          password?.wipe();
+          password = undefined;
+          row = repeated(row);
+        }
+        if (row.hash && row.refused === undefined) users.hashes++;
+        const full = writer.add(row, password);
         if (full) await full;
       }
     }
