@@ -221,6 +221,20 @@ describe('v1 on PostgreSQL', () => {
     await sql.close();
   });
 
+  it('gives statements no name any more where a pooler forgets them', async () => {
+    const sql = pgClient({ connectionString: postgres.url, max: 1 });
+    const twice = (between: string) =>
+      sql.transaction(async ({ query }) => {
+        await query('select 1');
+        await query(between);
+        return query('select 1');
+      });
+    // As when the pooler gives the next statement to another of its connections.
+    expect((await errorOf(twice('deallocate all'))).effect).toBe('none');
+    expect(await twice('deallocate all')).toHaveLength(1);
+    await sql.close();
+  });
+
   it.each([3, 32, 10.5])('refuses the cost %d', async (bcryptCost) =>
     expect((await errorOf(createV1Postgres({ sql: fixture.sql, bcryptCost }))).reason).toBe('config_invalid'),
   );

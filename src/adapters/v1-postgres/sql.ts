@@ -63,6 +63,7 @@ export function pgClient(target: string | PgOptions): SqlClient {
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
   let closing: Promise<void> | undefined;
+  const names = statementNames();
 
   async function withClient<T>(
     signal: AbortSignal | undefined,
@@ -80,6 +81,7 @@ export function pgClient(target: string | PgOptions): SqlClient {
       broken = false;
       return result;
     } catch (thrown) {
+      names.failed(thrown);
       throw sqlError(thrown, progress.effect);
     } finally {
       client?.release(broken);
@@ -94,7 +96,7 @@ export function pgClient(target: string | PgOptions): SqlClient {
         await orAborted(client.query('begin'), signal);
         const result = await fn({
           query: async (text, params = [], own = signal) =>
-            (await orAborted(client.query<Row>({ ...named(text), text, values: [...params] }), own)).rows,
+            (await orAborted(client.query<Row>({ ...names.of(text), text, values: [...params] }), own)).rows,
         });
         stopIfAborted(signal);
         progress.effect = 'unknown';
@@ -162,17 +164,27 @@ export async function pgliteClient(dataDir?: string): Promise<SqlClient> {
 
 /** Writing one user takes a handful of statements; more of them are not kept. */
 const mostNamed = 64;
-const names = new Map<string, string>();
+/** What a pooler that hands over its connections between transactions makes of a name: unknown there, or there already. */
+const nameless = new Set(['26000', '42P05']);
 
-/** The server plans what has a name once a connection: a write costs it less than half. */
-function named(text: string): { name?: string } {
-  let name = names.get(text);
-  if (name === undefined) {
-    if (names.size >= mostNamed) return {};
-    name = `passferry_${names.size}`;
-    names.set(text, name);
-  }
-  return { name };
+/** Names for statements: the server plans what has one once a connection, and a write costs it less than half. */
+function statementNames() {
+  const names = new Map<string, string>();
+  let on = true;
+  return {
+    of(text: string): { name?: string } {
+      let name = names.get(text);
+      if (name === undefined && on && names.size < mostNamed) {
+        name = `passferry_${names.size}`;
+        names.set(text, name);
+      }
+      return on && name !== undefined ? { name } : {};
+    },
+    /** Behind such a pooler no name is given any more; what failed is tried again like all that a backend refuses. */
+    failed(thrown: unknown): void {
+      if (nameless.has(String((thrown as { code?: unknown } | null)?.code))) on = false;
+    },
+  };
 }
 
 const ignore = () => {};
