@@ -89,6 +89,9 @@ export function cutSql(place: Place, wanted: (table: SqlTable) => boolean): Cutt
       enough = Math.min(recordLimit + 1, (buffer.length - start) * 2);
     };
     const tooLong = () => buffer.length - start > recordLimit;
+    /** Too little of it is there to be begun: what it tells of the program would hang on the chunks. */
+    const unsure = (next: ReturnType<typeof opening>) =>
+      next === 'more' || (next !== undefined && !final && !hintThere(buffer, next));
     const begin = (next: Inside) => {
       const hint = hintOf(buffer, next);
       backslash ??= hint;
@@ -151,8 +154,8 @@ export function cutSql(place: Place, wanted: (table: SqlTable) => boolean): Cutt
             goOn(start + 1);
           } else {
             const next = opening(buffer, start, backslash, final);
-            if (next === 'more') break;
-            if (next) begin(next);
+            if (unsure(next)) break;
+            if (next) begin(next as Inside);
             else {
               data = false;
               mode = 'skip';
@@ -165,12 +168,13 @@ export function cutSql(place: Place, wanted: (table: SqlTable) => boolean): Cutt
             goOn(at);
             continue;
           }
-          const next = opening(buffer, start, backslash, final);
-          if (next === 'more' || (next && !hintThere(buffer, next) && !final)) break;
-          if (next) begin(next);
           // A comment of MySQL; what psql does by itself.
-          else if (buffer[start] === HASH || buffer[start] === BACKSLASH)
-            begin({ kind: 'line', from: start + 1, quote: 0, escapes: false, tag: '' });
+          const isLine = buffer[start] === HASH || buffer[start] === BACKSLASH;
+          const next = isLine
+            ? ({ kind: 'line', from: start + 1, quote: 0, escapes: false, tag: '' } as const)
+            : opening(buffer, start, backslash, final);
+          if (unsure(next)) break;
+          if (next) begin(next as Inside);
           else {
             const found = statements.scan(buffer, start, backslash, final);
             backslash ??= found.backslash;
@@ -204,8 +208,8 @@ export function cutSql(place: Place, wanted: (table: SqlTable) => boolean): Cutt
           if (at === buffer.length) break;
           const value = buffer[at] as number;
           const next = opening(buffer, at, backslash, final);
-          if (next === 'more') break;
-          if (next) begin(next);
+          if (unsure(next)) break;
+          if (next) begin(next as Inside);
           else if (isWordByte(value)) {
             let end = at;
             while (end < buffer.length && isWordByte(buffer[end] as number)) end++;
