@@ -58,7 +58,7 @@ describe('a worker dies inside a hash row: one effect, and the row ends as set',
     const { view } = await importRows(
       producer,
       {
-        ...{ caller: 'tester', org, idempotencyKey: 'file' },
+        ...{ caller: 'tester', org, idempotencyKey: namespace },
         ...{ mayImport: () => true, isAdmin: () => true, mayImportHash: () => true },
       },
       Readable.from([Buffer.from(JSON.stringify({ userId: user, ...secret }))]),
