@@ -93,8 +93,8 @@ export function startLockouts(options: {
         sample = { seen: 0, next: 0, users: [] };
         samples.set(run, sample);
       }
-      const place = sample.users.length < kept ? sample.users.length : Math.floor(Math.random() * sample.seen);
       sample.seen++;
+      const place = sample.users.length < kept ? sample.users.length : Math.floor(Math.random() * sample.seen);
       if (place < kept) sample.users[place] = { org, user };
     },
 
