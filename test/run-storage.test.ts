@@ -108,7 +108,8 @@ describe('what Redis holds', () => {
         `deflated ${(deflated / number).toFixed(1)}, Redis before ${(sum(whole) / number).toFixed(1)}, after ` +
         `${(sum(left) / number).toFixed(1)}, of which secrets that go ${(sum(secrets) / number).toFixed(1)}, pages and ends ${(kept / number).toFixed(1)}, records of users ${(users / number).toFixed(1)}`,
     );
-    expect(sum(whole)).toBeLessThan(1.3 * deflated + 24 * number + 40_000);
+    expect(sum(whole)).toBeLessThan(1.3 * deflated + 40_000);
+    expect(whole.filter(({ key }) => key.includes(':page-ends:'))).toEqual([]);
     expect(kept / number).toBeLessThan(40);
     // They go by themselves soon after the last row of their page has ended.
     for (const { key } of secrets) {
@@ -130,6 +131,29 @@ describe('what Redis holds', () => {
     expect(failed).toBeGreaterThan(23 * 3_600_000);
     expect(failed).toBeLessThanOrEqual(24 * 3_600_000);
     expect(good).toBeLessThanOrEqual(600_000);
+  });
+
+  it('nothing of a row whose page went while it was at work', async () => {
+    const s = await scene();
+    const id = await s.upload(csv(people(1)));
+    s.holdBack();
+    s.work();
+    await waitFor(() => s.inHand() === 1, { what: 'the row to be at the backend' });
+    await s.redis.del(s.keys.page(id, 0));
+    s.letGo();
+    await s.until(id, 'completed');
+    expect(await s.redis.exists(s.keys.pageEnds(id, 0))).toBe(0);
+  });
+
+  it('how the rows of a page ended no longer than the page itself', async () => {
+    const s = await scene();
+    const id = await s.upload(csv(people(2)));
+    const life = await s.redis.pttl(s.keys.page(id, 0));
+    s.work();
+    await s.until(id, 'completed');
+    const ends = await s.redis.pttl(s.keys.pageEnds(id, 0));
+    expect(ends).toBeGreaterThan(0);
+    expect(ends).toBeLessThanOrEqual(life);
   });
 
   it('a row whose page has lost its passwords ends with a reason', async () => {

@@ -5,6 +5,7 @@ import { packRow, rowBytes } from '../row-outcome.ts';
 import type { JobKey } from '../signature.ts';
 import { evaluate } from './evaluate.ts';
 import { prelude } from './lua.ts';
+import { rowEnds } from './row-ends.ts';
 import { runSteps } from './run-steps.ts';
 
 /**
@@ -33,7 +34,7 @@ export function createDryEnds(redis: Redis, keys: Keys, jobKey: JobKey) {
 }
 
 /** KEYS run, page, its ends, notes, events, active runs · ARGV place, bytes, row, note, counter, more counters → ended | run_waits | run_over */
-const endDryRow = `${prelude}${runSteps}
+const endDryRow = `${prelude}${runSteps}${rowEnds}
 local now = now_ms()
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'pausing' or state == 'paused' or state == 'holding' then
@@ -42,8 +43,8 @@ if state == 'pausing' or state == 'paused' or state == 'holding' then
 end
 if state ~= 'running' then return 'run_over' end
 local at = tonumber(ARGV[1])
-if string.find(redis.call('GETRANGE', KEYS[3], at, at + ${rowBytes - 1}), '[^%z]') then return 'ended' end
-redis.call('SETRANGE', KEYS[3], at, ARGV[2])
+if row_end(KEYS[3], at) then return 'ended' end
+set_row_end(KEYS[2], KEYS[3], at, ARGV[2])
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])
   redis.call('PEXPIRE', KEYS[4], math.max(1, redis.call('PTTL', KEYS[1])))

@@ -6,6 +6,7 @@ import type { JobKey } from '../signature.ts';
 import { evaluate } from './evaluate.ts';
 import { prelude } from './lua.ts';
 import { countField } from './migrations.ts';
+import { rowEnds } from './row-ends.ts';
 import { runSteps } from './run-steps.ts';
 
 /** What became of a row, and under which names it is counted. */
@@ -48,7 +49,7 @@ export function createMigrationEnds(redis: Redis, keys: Keys, jobKey: JobKey) {
 }
 
 /** KEYS run, page, its ends, notes, events, active runs, verdicts · ARGV place → go | ended | run_waits | run_over */
-const beginRow = `
+const beginRow = `${rowEnds}
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'pausing' or state == 'paused' or state == 'holding' then
   redis.call('HSET', KEYS[1], 'refeed', '1')
@@ -56,18 +57,18 @@ if state == 'pausing' or state == 'paused' or state == 'holding' then
 end
 if state ~= 'running' then return 'run_over' end
 local at = tonumber(ARGV[1])
-if string.find(redis.call('GETRANGE', KEYS[3], at, at + ${rowBytes - 1}), '[^%z]') then return 'ended' end
+if row_end(KEYS[3], at) then return 'ended' end
 return 'go'
 `;
 
 /** … · ARGV place, bytes, row, note, counter, counters of verdicts … → ended | run_over */
-const endRow = `${prelude}${runSteps}
+const endRow = `${prelude}${runSteps}${rowEnds}
 local now = now_ms()
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'cancelled' or state == 'completed' then return 'run_over' end
 local at = tonumber(ARGV[1])
-if string.find(redis.call('GETRANGE', KEYS[3], at, at + ${rowBytes - 1}), '[^%z]') then return 'ended' end
-redis.call('SETRANGE', KEYS[3], at, ARGV[2])
+if row_end(KEYS[3], at) then return 'ended' end
+set_row_end(KEYS[2], KEYS[3], at, ARGV[2])
 local ttl = math.max(1, redis.call('PTTL', KEYS[1]))
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])

@@ -37,7 +37,7 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
     },
 
     /**
-     * Stored with its counts in one step; once stored a page never changes. `ends` are the bytes of its rows' ends. Errors: `run_ended`;
+     * Stored with its counts in one step; once stored a page never changes. `ends` are the bytes of its rows' ends, stored where any was refused. Errors: `run_ended`;
      * `idempotency_key_reused` (another upload was faster, with something else).
      */
     async store(
@@ -75,7 +75,7 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
       const stored = { head: head.toString(), clear, sealed: sealed ?? Buffer.alloc(0), mac: mac.toString() };
       const read = readPage(jobKey, run, page, stored);
       if (!read) onForged('page');
-      return read && { page: read, ends: ends ?? Buffer.alloc(read.head.rows * rowBytes) };
+      return read && { page: read, ends: ofAllRows(ends, read.head.rows) };
     },
 
     /** The sealed part of a page as it is stored now: its own tag binds it to its head. Empty: destroyed, or gone with the run. */
@@ -86,9 +86,13 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
       return sealed ?? Buffer.alloc(0);
     },
 
-    /** Ends of a page's rows as stored; empty when there is no such page. */
+    /** Ends of a page's rows as stored, zeros while none has ended; empty when there is no such page. */
     async ends(run: string, page: number): Promise<Buffer> {
-      return (await redis.getBuffer(keys.pageEnds(run, page))) ?? Buffer.alloc(0);
+      const [rows, ends] = await Promise.all([
+        redis.hget(keys.page(run, page), 'rows'),
+        redis.getBuffer(keys.pageEnds(run, page)),
+      ]);
+      return ofAllRows(ends, Number(rows ?? 0));
     },
 
     /** Why a row ended, where that has no number. */
@@ -96,6 +100,12 @@ export function createPages(redis: Redis, keys: Keys, jobKey: JobKey, onForged: 
       return (await redis.hget(keys.runNotes(run), String(row))) ?? undefined;
     },
   };
+}
+
+/** What is not stored is zeros: those rows have not ended. */
+function ofAllRows(ends: Buffer | null, rows: number): Buffer {
+  const missing = rows * rowBytes - (ends?.length ?? 0);
+  return missing > 0 ? Buffer.concat([ends ?? Buffer.alloc(0), Buffer.alloc(missing)]) : (ends as Buffer);
 }
 
 /** The bytes of one place. */
@@ -130,10 +140,12 @@ local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'cancelled' or state == 'completed' then return 'ended' end
 local pages = tonumber(redis.call('HGET', KEYS[1], 'pages') or '0')
 if pages < tonumber(ARGV[9]) then return 'gap' end
-redis.call('HSET', KEYS[2], 'head', ARGV[1], 'clear', ARGV[2], 'mac', ARGV[4], 'print', ARGV[5], 'open', ARGV[7])
+redis.call('HSET', KEYS[2], 'head', ARGV[1], 'clear', ARGV[2], 'mac', ARGV[4], 'print', ARGV[5], 'open', ARGV[7],
+  'rows', ARGV[7] + ARGV[8])
+redis.call('HDEL', KEYS[2], 'base', 'acceptedAt')
 redis.call('PEXPIRE', KEYS[2], ARGV[10])
 if tonumber(ARGV[7]) > 0 then redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[10]) end
-redis.call('SET', KEYS[4], ARGV[6], 'PX', ARGV[10])
+if tonumber(ARGV[8]) > 0 then redis.call('SET', KEYS[4], ARGV[6], 'PX', ARGV[10]) end
 redis.call('HINCRBY', KEYS[1], 'accepted', ARGV[7])
 redis.call('HINCRBY', KEYS[1], 'rejected', ARGV[8])
 redis.call('HSET', KEYS[1], 'pages', text(math.max(pages, tonumber(ARGV[9]) + 1)))

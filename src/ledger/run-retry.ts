@@ -8,6 +8,7 @@ import { evaluate } from './evaluate.ts';
 import { keepDataKey } from './failed.ts';
 import { prelude } from './lua.ts';
 import { endAt, type Pages } from './pages.ts';
+import { rowEnds } from './row-ends.ts';
 
 /** What a retry has done. */
 export interface RetriedRun {
@@ -127,15 +128,16 @@ return {'ok', number, f[4] or '0', f[5] or '', expires, text(ttl)}
  * KEYS run, page, its secret, its ends, notes, its data key · ARGV number of the retry, head, its mac, ttlMs, then of each row: number, place, bytes, counter
  * → {ok | done, rows} | {destroyed, rows}. A page is opened once for each retry.
  */
-const reopenRows = `${prelude}
+const reopenRows = `${prelude}${rowEnds}
 local n = (#ARGV - 4) / 4
 if redis.call('HGET', KEYS[2], 'retried') == ARGV[1] then return {'done', 0} end
 if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('EXISTS', KEYS[6]) == 0 then return {'destroyed', n} end
 local opened, reopened = 0, 0
 for i = 5, #ARGV, 4 do
   local place = tonumber(ARGV[i + 1])
-  if redis.call('GETRANGE', KEYS[4], place, place + ${rowBytes - 1}) == ARGV[i + 2] then
-    if string.find(ARGV[i + 2], '[^%z]') then
+  local had = string.find(ARGV[i + 2], '[^%z]') and ARGV[i + 2] or nil
+  if row_end(KEYS[4], place) == had then
+    if had then
       redis.call('SETRANGE', KEYS[4], place, string.rep('\\0', ${rowBytes}))
       redis.call('HDEL', KEYS[5], ARGV[i])
       reopened = reopened + 1

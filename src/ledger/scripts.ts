@@ -2,15 +2,12 @@ import { rowBytes } from '../row-outcome.ts';
 import { divergenceSteps, firstTryMs } from './divergence.ts';
 import { counting } from './load.ts';
 import { prelude } from './lua.ts';
+import { rowEnds } from './row-ends.ts';
 import { runSteps } from './run-steps.ts';
 import { stageSteps } from './stages.ts';
 
-/** For scripts that end rows of runs, whose end is some bytes of their page. */
-const rowEnds = `
-local function row_end(ends, place)
-  local bytes = redis.call('GETRANGE', ends, place, place + ${rowBytes - 1})
-  return string.find(bytes, '[^%z]') and bytes or nil
-end
+/** For scripts that end rows of runs. */
+const rowSteps = `${rowEnds}
 local function hex(bytes) return (string.gsub(bytes, '.', function(c) return string.format('%02x', string.byte(c)) end)) end
 local function forget_row(job, open, run, id)
   redis.call('ZREM', open, id)
@@ -43,7 +40,7 @@ return text(floor)
  * → {ledger_lost} | {stage_moved} | {done, outcome, mac, finishedAt} | {row_ended, hex} | {run_waits} | {run_over} | {busy, waitMs} | {superseded, applied} | {expired} | {canceled} | {poison, starts} | {go, starts, attempt, applied, now, inversion, other, its seq, its attempt}:
  * `other` has an open attempt that nobody has settled in its time.
  */
-export const begin = `${prelude}${counting}${runSteps}${rowEnds}${stageSteps}
+export const begin = `${prelude}${counting}${runSteps}${rowSteps}${stageSteps}
 local now = now_ms()
 local epoch = redis.call('GET', KEYS[5])
 if tonumber(string.match(epoch or '', '^%d+') or '0') < tonumber(ARGV[16]) then return {'ledger_lost'} end
@@ -158,7 +155,7 @@ return 1
  * KEYS job, user, open, run, events, active runs, writing · ARGV token, waitingFor, uncertain, jobId of a row. Gives the lease back when the job is put off: that start does not count.
  * Uncertain: it may have made the change, so nobody may say any more that the job was cancelled before it began.
  */
-export const release = `${prelude}${runSteps}${rowEnds}${stageSteps}
+export const release = `${prelude}${runSteps}${rowSteps}${stageSteps}
 if redis.call('HGET', KEYS[2], 'leaseToken') == ARGV[1] then
   unmark_lease(KEYS[7], KEYS[2])
   redis.call('HDEL', KEYS[2], 'leaseJob', 'leaseToken', 'leaseUntil')
@@ -182,7 +179,7 @@ return 1
  * was made after a newer one is an inversion: noted here, repaired by the sweeper. Only an answer tells that: what was read may
  * be anybody's change. An answer may also come when its job was settled otherwise long ago.
  */
-export const commit = `${prelude}${counting}${runSteps}${rowEnds}${stageSteps}${divergenceSteps}
+export const commit = `${prelude}${counting}${runSteps}${rowSteps}${stageSteps}${divergenceSteps}
 -- Only our own: another start of this job may have an attempt under way.
 local function give_back()
   if redis.call('HGET', KEYS[2], 'leaseToken') ~= ARGV[5] then return end
@@ -242,7 +239,7 @@ if ARGV[23] ~= '' then
   if ARGV[24] ~= '' then redis.call('SET', KEYS[22], ARGV[24]) else redis.call('DEL', KEYS[22]) end
 end
 if ARGV[20] ~= '' then
-  redis.call('SETRANGE', KEYS[15], ARGV[21], ARGV[20])
+  set_row_end(KEYS[14], KEYS[15], ARGV[21], ARGV[20])
   if ARGV[10] ~= '' then
     redis.call('HSET', KEYS[5], ARGV[9], ARGV[10])
     redis.call('PEXPIRE', KEYS[5], math.max(1, redis.call('PTTL', KEYS[4])))
