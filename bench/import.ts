@@ -5,6 +5,7 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchBuilt } from './import/built.ts';
 import { benchFeeding } from './import/feeding.ts';
 import { benchHashes, hashBare } from './import/hashes.ts';
 import { benchMemory } from './import/memory.ts';
@@ -17,6 +18,8 @@ const { values } = parseArgs({
     part: { type: 'string', multiple: true },
     rows: { type: 'string' },
     hashes: { type: 'string' },
+    pages: { type: 'string' },
+    rounds: { type: 'string', default: '1' },
   },
 });
 
@@ -25,10 +28,19 @@ if (values.hashes !== undefined) {
   process.exit(0);
 }
 
+if (values.pages !== undefined) {
+  const measured = await benchPages({ rows: Number(values.pages), rounds: Number(values.rounds) });
+  process.stdout.write(`${JSON.stringify(measured)}\n`);
+  process.exit(0);
+}
+
 const { quick } = values;
 const rounds = quick ? 3 : 7;
 const parts = {
-  pages: { goal: 0.5, run: () => benchPages({ rows: quick ? 200_000 : 500_000, rounds }) },
+  pages: {
+    goal: 0.5,
+    run: () => benchBuilt(['--pages', quick ? '200000' : '500000', '--rounds', String(rounds)]) as Pages,
+  },
   feeding: { goal: 0.6, run: () => benchFeeding({ rows: quick ? 60_000 : 200_000, rounds }) },
   hashes: { goal: 0.95, run: () => benchHashes({ rows: quick ? 120 : 1_500, rounds }) },
   memory: {
@@ -36,6 +48,8 @@ const parts = {
       benchMemory({ rows: Number(values.rows ?? (quick ? 200_000 : 10_000_000)), workSeconds: quick ? 30 : 600 }),
   },
 };
+
+type Pages = Awaited<ReturnType<typeof benchPages>>;
 
 const figures: Record<string, unknown> = {};
 let missed = false;

@@ -17,6 +17,22 @@ export function build(): void {
   ]);
 }
 
+/**
+ * What `bench/import.ts <args>` prints, compiled: what runs sources gives each closure its name whenever it is made, which nobody's
+ * installation does.
+ */
+export function benchBuilt(args: string[]): unknown {
+  const all = `${folder}/all`;
+  mkdirSync(all, { recursive: true });
+  copyFileSync(`${root}package.json`, `${all}/package.json`);
+  execFileSync(process.execPath, [
+    ...[`${root}node_modules/typescript/bin/tsc`, '-p', `${root}tsconfig.json`, '--noEmit', 'false', '--noCheck'],
+    ...['--rootDir', root, '--outDir', all],
+  ]);
+  const options = { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] as ['ignore', 'pipe', 'inherit'] };
+  return JSON.parse(execFileSync(process.execPath, [`${all}/bench/import.js`, ...args], options).toString());
+}
+
 /** `passferry <args>` as a process of its own; ended by `end`. */
 export function startBuilt(args: string[], env: Record<string, string>) {
   const { child, stdout, stderr, exited } = spawnGuarded(process.execPath, [`${folder}/dist/cli/main.js`, ...args], {

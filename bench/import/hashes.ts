@@ -5,7 +5,8 @@ import { spawnNode } from '../../test/kit/processes.ts';
 import { importFile, median, rounded } from './file.ts';
 import { poolSize, startInstallation } from './installation.ts';
 
-const cost = 10;
+/** The default of an installation. */
+const cost = 12;
 
 /** Every core hashes and nothing else: prints how many a second. */
 export async function hashBare(count: number): Promise<void> {

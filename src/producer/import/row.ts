@@ -78,33 +78,30 @@ export function toRow(
 ): ParsedRow | RejectedRow {
   const { row, line, byte } = place;
   const named = nameOf(values);
-  if ('reason' in named) return { row, line, byte, ...named, ...(columns && { columns }) };
-  const reject = (field: ColumnName, reason: RowReason): RejectedRow => ({
-    ...{ row, line, byte, ...(named.userId !== undefined && { userId: named.userId }), reason, field },
-    ...(columns && { columns }),
-  });
+  if ('reason' in named) return rejected(place, columns, named.field, named.reason);
+  // Once a row of millions: most are of this one shape, and neither closures nor spreading come for nothing.
+  const { userId } = named;
 
   const org = values.orgId ?? '';
   if (org !== '') {
     const orgReason = checkId(org, checkOrgId, 'org_id_not_text', 'org_id_e_notation');
-    if (orgReason) return reject('orgId', orgReason);
+    if (orgReason) return rejected(place, columns, 'orgId', orgReason, userId);
   }
 
   const noChange = flagOf(values.noChangeRequired);
-  if (noChange === 'field_type') return reject('noChangeRequired', noChange);
+  if (noChange === 'field_type') return rejected(place, columns, 'noChangeRequired', noChange, userId);
   const change = flagOf(values.changeRequired);
-  if (change === 'field_type') return reject('changeRequired', change);
-  if (noChange !== undefined && change !== undefined) return reject('changeRequired', 'change_twice');
+  if (change === 'field_type') return rejected(place, columns, 'changeRequired', change, userId);
+  if (noChange !== undefined && change !== undefined)
+    return rejected(place, columns, 'changeRequired', 'change_twice', userId);
 
   const setAt = (values.setAt ?? undefined) === undefined ? null : parseSetAt(values.setAt);
-  if (typeof setAt === 'string') return reject('setAt', setAt);
+  if (typeof setAt === 'string') return rejected(place, columns, 'setAt', setAt, userId);
 
   const given = secretOf(values, allowSuspicious, peppered, warn);
-  if ('reason' in given) return reject(given.field, given.reason);
+  if ('reason' in given) return rejected(place, columns, given.field, given.reason, userId);
 
-  if (named.userId !== undefined) idWarnings(named.userId, warn);
-  // Once a row of millions: most are of this one shape, and spreading costs.
-  const { userId } = named;
+  if (userId !== undefined) idWarnings(userId, warn);
   const parsed: ParsedRow =
     userId !== undefined && given.hash === undefined
       ? { row, line, byte, userId, password: given.password }
@@ -118,6 +115,16 @@ export function toRow(
   if (setAt !== null) parsed.setAt = setAt;
   if (columns) parsed.columns = columns;
   return parsed;
+}
+
+function rejected(
+  { row, line, byte }: RowPlace,
+  columns: Record<string, string> | undefined,
+  field: ColumnName,
+  reason: RowReason,
+  userId?: string,
+): RejectedRow {
+  return { row, line, byte, ...(userId !== undefined && { userId }), reason, field, ...(columns && { columns }) };
 }
 
 const isThere = (value: unknown) => value !== undefined && value !== null;
