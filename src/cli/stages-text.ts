@@ -52,7 +52,8 @@ function backText({ back: { to, people }, stage }: StageView): string {
   if (stage === null) return '?';
   if (to === null) return stage === 'v1' ? '-' : 'no way back';
   if (people === null) return 'nobody has looked';
-  return people === 0 ? 'nothing' : `${grouped(people)} newer passwords`;
+  if (people === 0) return 'nothing';
+  return people === 1 ? '1 newer password' : `${grouped(people)} newer passwords`;
 }
 
 /** One line while it drains. */
