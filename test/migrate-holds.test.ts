@@ -1,4 +1,7 @@
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { createV2Zitadel } from '../src/adapters/v2-zitadel/index.ts';
+import { credential } from '../src/credential.ts';
+import { makeHash } from '../src/hashes/make.ts';
 import { createDivergences } from '../src/ledger/divergence.ts';
 import type { HoldReason, RunView } from '../src/run.ts';
 import { type MigrationScene, passwordOf, startMigrationScene } from './kit/migration-scene.ts';
@@ -143,4 +146,29 @@ describe('a migration holds by itself', () => {
     await scene.producer.runs.order(id, 'resume');
     expect(await scene.until(id, 'completed')).toMatchObject({ mirrored: 30, failed: 0 });
   });
+});
+
+it('a migration whose probe cannot log in with a kind of hash holds before anybody is written', async () => {
+  const scene = await startMigrationScene({ orgs: ['probed'] });
+  const believing = createV2Zitadel({
+    ...{ url: scene.sandbox.url, credential: credential({ value: 'token-of-the-worker' }), deadlineMs: 2_000 },
+    verifiers: ['bcrypt', 'pbkdf2'],
+  });
+  onTestFinished(() => believing.close());
+  await scene.worker({ v2: believing, stages: { default: 'v1', organizations: { probed: 'dual-v1' } } });
+  const ids = names('probed', 8);
+  await scene.people(ids.map((id) => ({ id, org: 'probed' })));
+  const hash = await makeHash('pbkdf2-sha256', { rounds: 1_000 }, Buffer.from('Known-to-few-1'));
+  await scene.sql.query(`update "users" set "password_hash" = $1 where "id" = any($2::text[])`, [hash, ids]);
+  const opened = await scene.migrate('execute', ['probed']);
+  if ('busy' in opened) throw new Error('another one is open');
+  const { id } = opened.view;
+  const held = await scene.until(id, 'holding');
+  expect(held).toMatchObject({ reason: 'hash_probe_failed', finished: 0 });
+  for (const user of ids) expect(scene.sandbox.users.get(user)?.changes, user).toEqual([]);
+  await scene.producer.runs.order(id, 'resume');
+  const done = await scene.until(id, 'completed');
+  expect(done).toMatchObject({ finished: 8, failed: 8 });
+  expect(Object.values(await scene.rejects(done))).toEqual(ids.map(() => 'hash_refused'));
+  for (const user of ids) expect(scene.sandbox.users.get(user)?.changes, user).toEqual([]);
 });
