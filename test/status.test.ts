@@ -165,6 +165,16 @@ describe('GET /status', () => {
     await well();
   });
 
+  it('tells of a hold at once, however lately it was asked', async () => {
+    for (let i = 0; i < 5; i++) {
+      await well();
+      await ask(operator, 'holds/v2', 'PUT', { reason: 'upgrade' });
+      expect((await whole()).problems).toMatchObject([{ problem: 'held', backend: 'v2' }]);
+      await ask(operator, 'holds/v2', 'DELETE');
+    }
+    await well();
+  });
+
   it('says that a backend asked to slow down, until it has all its room again', async () => {
     const user = randomUUID();
     await pf.addUser('globex', user);

@@ -160,6 +160,10 @@ export function createStatus(redis: Redis, keys: Keys, jobKey: JobKey, retention
     facts,
     /** The same, asked now. */
     look,
+    /** Who changes what is told reads that change at once. */
+    forget() {
+      asked = undefined;
+    },
     places,
 
     /** @param org told of it alone; @param whole told of everything. */

@@ -29,6 +29,7 @@ export function registerHolds(app: FastifyInstance, { producer, callers }: HttpD
     const reason = parseReason(request.body, 'hold_reason_invalid');
     await begun(request, { backend });
     const hold = await producer.holds.put(backend, reason, by);
+    producer.status.forget();
     request.log.info({ backend, by, reason: hold.reason }, 'held by a person');
     return hold;
   });
@@ -38,6 +39,7 @@ export function registerHolds(app: FastifyInstance, { producer, callers }: HttpD
     const backend = parseBackend(request.params.backend);
     await begun(request, { backend });
     const hold = await producer.holds.lift(backend);
+    producer.status.forget();
     request.log.info({ backend, by, ...(hold && { heldBy: hold.by, reason: hold.reason }) }, 'released by a person');
     return { backend, released: hold !== undefined };
   });
