@@ -102,12 +102,51 @@ describe('a messy file', () => {
   });
 });
 
+describe('--hash-here', () => {
+  it('has the workers hash, says so before, and the cost is what was asked for', async () => {
+    const [user, password] = [randomUUID(), newPassword()];
+    await pf.addUser('globex', user);
+    writeFileSync(at('here.csv'), `userId,password\n${user},${password}\n`);
+    const args = ['import', at('here.csv'), '--org', 'globex', '--as-of', 'now', '--hash-here', '--hash-cost', '10'];
+    const { code, out, err } = await passferry(args);
+    expect(code, out + err).toBe(0);
+    expect(err).toContain('passwords are checked and hashed by the workers, bcrypt of cost 10');
+    expect(out).toMatch(/^1 row set\n/);
+    expect(pf.sandbox.users.get(user)?.hash).toMatch(/^\$2b\$10\$/);
+    expect(await pf.works('globex', user, password)).toBe(true);
+  });
+
+  it('is refused where the backend takes no hashes, with nothing sent', async () => {
+    const [user = ''] = await people(1);
+    writeFileSync(at('here.csv'), `userId,password\n${user},Zz9!canary\n`);
+    const { code, out, err } = await passferry(['import', at('here.csv'), '--as-of', 'now', '--hash-here']);
+    expect(code, out + err).toBe(3);
+    expect(err).toContain('hash_here_unsupported');
+    expect(out + err).not.toContain('canary');
+  });
+});
+
 describe('before anything is sent', () => {
   it.each([
     ['no age', 'userId,password\nu,Aa1-password\n', [], 2, /nothing was sent: how old .* --as-of now/],
     ['no column', 'a,b\nu,Zz9!canary\n', ['--as-of', 'now'], 3, /nothing was sent: .*header_column_missing/],
     ['another product', 'a,b\n1,2\n', ['--from', 'keycloak', '--as-of', 'now'], 3, /source_mismatch.*Leave --from out/],
     ['a wrong date', 'userId,password\nu,x\n', ['--as-of', '01/02/2026'], 2, /the year first/],
+    [
+      'a cost for nobody',
+      'a\n',
+      ['--hash-cost', '10'],
+      2,
+      /^passferry: nothing was sent: .* --hash-here, --hash-cost$/m,
+    ],
+    [
+      'an end before its start',
+      'a\n',
+      ['--expires', '1h', '--start-at', '2100-01-01T00:00'],
+      2,
+      /--start-at, --expires$/m,
+    ],
+    ['columns of its own', 'a\n', ['--from', 'auth0', '--map', 'userId=a'], 2, /--from, --map$/m],
     ['a wrong time', 'userId,password\nu,x\n', ['--expires', '40d'], 2, /up to 30d/],
   ])('a file or option with %s is refused', async (_what, file, args, code, message) => {
     writeFileSync(at('bad.csv'), file);

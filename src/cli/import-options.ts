@@ -1,9 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { PassferryError } from '../errors.ts';
+import { parseImportQuery } from '../producer/http/imports/options.ts';
 import { type Encoding, encodings } from '../producer/import/encoding.ts';
 import type { ColumnMap, ImportFormat, ParseOptions } from '../producer/import/parse.ts';
 import { parseSetAt } from '../producer/import/set-at.ts';
 import { sourceNames } from '../producer/import/sources/all.ts';
 import { type Identity, identities } from '../producer/import/sources/source.ts';
+import { told } from './client.ts';
+import { cliError, exits } from './exit.ts';
 import { filesForParser, type ImportFiles } from './import-files.ts';
 
 /** What an import can be asked, as the command line has it: each option is the twin of one of `POST /imports`. */
@@ -107,6 +111,23 @@ export function queryOf(options: AskOptions): URLSearchParams {
   return query;
 }
 
+/** What the server would refuse of these options, in its words and ours: said before a file is opened. Error of usage. */
+export function checkAsked(options: AskOptions): void {
+  const asked = queryOf(options);
+  try {
+    parseImportQuery(Object.fromEntries([...asked.keys()].map((name) => [name, asked.getAll(name)])));
+  } catch (thrown) {
+    if (!(thrown instanceof PassferryError)) throw thrown;
+    const fields = thrown.fields.map(({ field }) => ({ field: optionNames[field] ?? `--${kebab(field)}` }));
+    const { message, reason } = thrown;
+    throw cliError(exits.usage, `nothing was sent: ${told({ message, reason, fields })}`);
+  }
+}
+
+/** Where the command line says it otherwise than the API. */
+const optionNames: Record<string, string> = { notBefore: '--start-at', expiresIn: '--expires', header: '--no-header' };
+const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
 /** The same for the parser. */
 export function parseOptionsOf(options: AskOptions): ParseOptions {
   const { format, encoding, delimiter, header, comments, map, keep, allowSuspicious, from, by, peppered } = options;
@@ -175,12 +196,12 @@ function parseExpiry(text: string): number {
   return total;
 }
 
-function wholeNumber(text: string): number {
+export function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Give a number of 1 or more.');
   return Number(text);
 }
 
-function positive(text: string): number {
+export function positive(text: string): number {
   if (!/^\d{1,6}(\.\d{1,3})?$/.test(text) || Number(text) <= 0)
     throw new InvalidArgumentError('Give a number above 0.');
   return Number(text);

@@ -12,7 +12,7 @@ import { bytesOf, describe, fileOf, formOf, mediaTypes } from './import-files.ts
 import { holdLines, waitsForPerson, watchOrAsk } from './import-hold.ts';
 import { checkKnown, type KnownOptions } from './import-known.ts';
 import { type Look, lookAt, refusal, showLook, warningLine } from './import-look.ts';
-import { type AskOptions, parseOptionsOf, queryOf, withAskOptions } from './import-options.ts';
+import { type AskOptions, checkAsked, parseOptionsOf, queryOf, withAskOptions } from './import-options.ts';
 import { confirm, showPlan } from './import-plan.ts';
 import { isOver, watch } from './import-watch.ts';
 import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
@@ -66,6 +66,7 @@ export function registerImport(program: Command): void {
 async function runImport(file: string, options: ImportOptions): Promise<number> {
   const orgReason = options.org === undefined ? undefined : checkOrgId(options.org);
   if (orgReason) throw new PassferryError(orgReason);
+  checkAsked(options);
   if (options.report !== undefined && !/\.(txt|json|html)$/.test(options.report)) {
     throw cliError(exits.usage, 'the report is written by its name: .txt, .json or .html');
   }

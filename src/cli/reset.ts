@@ -12,7 +12,7 @@ import { cliError, exits, finish } from './exit.ts';
 import { fetchHandout } from './handout.ts';
 import { exitOfRun } from './import.ts';
 import { holdLines, watchOrAsk } from './import-hold.ts';
-import { mailsOption } from './import-options.ts';
+import { mailsOption, positive, wholeNumber } from './import-options.ts';
 import { isOver } from './import-watch.ts';
 import { counted, grouped, note, parseDuration, printable, say, sayJson } from './output.ts';
 import { type Rejects, rejectsPath, writeRejects } from './rejects.ts';
@@ -27,9 +27,9 @@ interface ResetOptions extends ConnectionOptions {
   recipient?: string;
   handout?: string;
   dryRun?: boolean;
-  maxFailures?: string;
+  maxFailures?: number;
   mails?: 'allow';
-  rate?: string;
+  rate?: number;
   key?: string;
   wait?: number;
   detach?: boolean;
@@ -59,9 +59,9 @@ export function registerReset(program: Command): void {
     .option('--recipient <path>', 'public key of whoever hands the passwords out: JWK or PEM (with --mode generate)')
     .option('--handout <path>', 'write what was generated, sealed to that key, to this file')
     .option('--dry-run', 'change nothing; say what would be')
-    .option('--max-failures <n>', 'so many failed rows hold it')
+    .option('--max-failures <n>', 'so many failed rows hold it', wholeNumber)
     .addOption(mailsOption())
-    .option('--rate <n>', 'rows a second, at most')
+    .option('--rate <n>', 'rows a second, at most', positive)
     .option('--key <key>', 'idempotency key: the same list with the same key resumes')
     .addOption(new Option('--wait <time>', 'longest wait, such as 10m; default: until done').argParser(parseDuration))
     .addOption(new Option('--detach', 'do not wait').conflicts('wait'))
@@ -184,9 +184,9 @@ async function send(
     ...(!changeRequired && mode !== 'link' && { changeRequired: 'false' }),
     ...(endSessions && { endSessions: 'true' }),
     ...(dryRun && { dryRun: 'true' }),
-    ...(maxFailures !== undefined && { maxFailures }),
+    ...(maxFailures !== undefined && { maxFailures: String(maxFailures) }),
     ...(mails && { mails }),
-    ...(rate !== undefined && { rate }),
+    ...(rate !== undefined && { rate: String(rate) }),
     ...(recipient !== undefined && { recipient }),
   });
   const reply = await api.request<RunView>('POST', `/resets?${query}`, {
