@@ -20,9 +20,12 @@ export async function write(
 ): Promise<Applied> {
   const ask = (statement: ReturnType<typeof sql>) => run(session, statement, signal);
   const users = table.side('passferry_users');
-  const which = sql`select ${table.id} from ${table.from} u where ${table.who(change)}`;
-  await ask(sql`insert into ${users} ("user_id") ${which} on conflict do nothing`);
-  await ask(sql`select 1 from ${users} s where s."user_id" in (${which}) for update of s`);
+  const events = table.side('passferry_events');
+  // A row that is there already is locked, and stays as it is.
+  await ask(
+    sql`insert into ${users} as s ("user_id") select distinct ${table.id} from ${table.from} u where ${table.who(change)}
+        on conflict ("user_id") do update set "user_id" = s."user_id" where false`,
+  );
   const verdict = await judge(session, table, change, signal, { lock: true, ...(sameIsUnchanged && { same: hash }) });
   if ('applied' in verdict) return verdict.applied;
   const { id } = verdict;
@@ -31,11 +34,21 @@ export async function write(
 
   // The clock and not now(): that is the start of the transaction, and who waited for the lock would go back in time.
   const [side] = await ask(
-    sql`update ${users} set "password_sequence" = ${change.seq}, "event_sequence" = "event_sequence" + 1,
-          "last_hash_digest" = ${digest(sql`${hash}`)}, "change_date" = clock_timestamp()
-        where "user_id" = ${id} and "password_sequence" < ${change.seq}
-        returning "event_sequence"::text as "number", ${iso(sql`"creation_date"`)} as "creationDate",
-          ${iso(sql`"change_date"`)} as "changeDate"`,
+    sql`with side as (
+          update ${users} set "password_sequence" = ${change.seq}, "event_sequence" = "event_sequence" + 1,
+            "last_hash_digest" = ${digest(sql`${hash}`)}, "change_date" = clock_timestamp()
+          where "user_id" = ${id} and "password_sequence" < ${change.seq}
+          returning "event_sequence", "creation_date", "change_date"
+        ), event as (
+          insert into ${events}
+            ("user_id", "sequence", "organization", "job_id", "password_sequence", "at", "change_required")
+          select ${id}, "event_sequence", ${change.org}, ${change.jobId}, ${change.seq}, "change_date",
+            ${change.changeRequired}
+          from side
+        )
+        select "event_sequence"::text as "number", ${iso(sql`"creation_date"`)} as "creationDate",
+          ${iso(sql`"change_date"`)} as "changeDate"
+        from side`,
   );
   if (side === undefined) return { result: 'superseded' };
   const changedAt = sql`${String(side.changeDate)}::timestamptz`;
@@ -49,15 +62,14 @@ export async function write(
   // A column may keep less of a time than we told it.
   if (row.changeDate !== side.changeDate) {
     side.changeDate = row.changeDate;
-    await ask(sql`update ${users} set "change_date" = ${String(row.changeDate)}::timestamptz where "user_id" = ${id}`);
+    const kept = sql`${String(row.changeDate)}::timestamptz`;
+    await ask(
+      sql`with event as (
+            update ${events} set "at" = ${kept} where "user_id" = ${id} and "sequence" = ${BigInt(String(side.number))}
+          )
+          update ${users} set "change_date" = ${kept} where "user_id" = ${id}`,
+    );
   }
-  await ask(
-    sql`insert into ${table.side('passferry_events')}
-          ("user_id", "sequence", "organization", "job_id", "password_sequence", "at", "change_required")
-        select "user_id", "event_sequence", ${change.org}, ${change.jobId}, "password_sequence", "change_date",
-          ${change.changeRequired}
-        from ${users} where "user_id" = ${id}`,
-  );
   return answer('set', change, side);
 }
 
