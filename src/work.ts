@@ -184,9 +184,9 @@ function epochFile(config: WorkConfig, backends: Backends): { epochFile?: string
     : { epochFile: join(dir, `epoch-${namespace}`) };
 }
 
-/** Hashing takes a core each; a ZITADEL hashes elsewhere. */
+/** Hashing takes a core each, and one more hash stands ready while a row is read and written; a ZITADEL hashes elsewhere. */
 function v1Limit({ PASSFERRY_V1_CONCURRENCY: limit, PASSFERRY_V1_URL: url }: WorkConfig): number {
-  return limit ?? (isZitadel(url) ? zitadelLimit : availableParallelism());
+  return limit ?? (isZitadel(url) ? zitadelLimit : availableParallelism() + 1);
 }
 const zitadelLimit = 8;
 

@@ -59,6 +59,11 @@ describe('a plan', () => {
     expect(Date.parse(told.endsAt as string)).toBeGreaterThan(Date.now());
   });
 
+  it('reckons with no more hashes at once than there are cores', async () => {
+    const { plan } = await scene([{ v1: lane({ coreMs: 250, cores: 2 }) }]);
+    expect(await plan('acme', { rows: 80 })).toMatchObject({ rowsPerSecond: 8, limitedBy: 'hashing', seconds: 10 });
+  });
+
   it('reckons with the rate of the backend, and with the one that is asked for', async () => {
     const { plan } = await scene([{ v2: lane({ rate: 20, can: ['mailsOnChange'] }) }]);
     expect(await plan('globex', { rows: 200 })).toMatchObject({

@@ -21,6 +21,8 @@ export interface LaneFacts {
   limit: number;
   /** What a change costs this machine, ms of one core, timed; absent: hashed elsewhere, or not timed yet. */
   coreMs?: number;
+  /** So many cores at once; absent: a worker of an older version. */
+  cores?: number;
   /** The same of a bcrypt hash of cost 10 that this worker makes for a backend that hashes elsewhere, and so many at once. */
   here?: { coreMs: number; cores: number };
   /** Rows of imports a second towards it, by all workers together; absent: no limit. */

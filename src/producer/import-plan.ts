@@ -88,7 +88,7 @@ function reasonOf(beats: Beat[], workers: Beat[]): string {
 /** A worker that is to make hashes of this cost for a backend that hashes elsewhere. */
 function hashingHere(lane: LaneFacts | undefined, cost: number | undefined): LaneFacts | undefined {
   if (!lane?.here || cost === undefined) return lane;
-  return { ...lane, coreMs: lane.here.coreMs * 2 ** (cost - 10), limit: lane.here.cores };
+  return { ...lane, coreMs: lane.here.coreMs * 2 ** (cost - 10), cores: lane.here.cores };
 }
 
 /** ms of one core; undefined: hashed elsewhere, or not timed. */
@@ -102,7 +102,7 @@ function speedOf(lanes: LaneFacts[], ownRate: number | undefined): Pick<ImportPl
   const rates = lanes.flatMap(({ rate }) => rate ?? []);
   const limits: [ImportPlan['limitedBy'], number][] = [
     ...(hashed.length > 0
-      ? [['hashing', hashed.reduce((sum, { limit, coreMs = 1 }) => sum + (limit * 1_000) / coreMs, 0)] as const]
+      ? [['hashing', hashed.reduce((sum, { limit, cores = limit, coreMs = 1 }) => sum + (cores * 1_000) / coreMs, 0)] as const]
       : []),
     ...(rates.length > 0 ? [['backend_rate', Math.min(...rates)] as const] : []),
     ...(ownRate !== undefined ? [['rate', ownRate] as const] : []),

@@ -86,7 +86,7 @@ export function createDryRun(options: {
     told.add(telling);
     const here = hashHere === undefined ? undefined : await timed.measureHere();
     const cost = here === undefined || hashHere === undefined ? await timed.measure() : hereMs(here, hashHere);
-    const cores = here === undefined ? gate.limit : hereCores(gate.limit);
+    const cores = hereCores(gate.limit);
     const known: Record<string, string | number> = {
       ...(cost !== undefined && { [dryFields.coreMs(name)]: cost.toFixed(2), [dryFields.cores(name)]: cores }),
       ...(name === 'v2' && options.v2Rate !== undefined && { [dryFields.backendRate(name)]: options.v2Rate }),

@@ -131,7 +131,7 @@ export function createLane(
         inside: gate.inside(),
         room: gate.room(),
         limit,
-        ...(coreMs !== undefined && { coreMs: Math.round(coreMs * 100) / 100 }),
+        ...(coreMs !== undefined && { coreMs: Math.round(coreMs * 100) / 100, cores: hereCores(limit) }),
         ...(here !== undefined && { here: { coreMs: Math.round(here * 100) / 100, cores: hereCores(limit) } }),
         can: [
           ...abilities.filter((name) => bare[name] !== undefined),
