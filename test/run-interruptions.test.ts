@@ -144,7 +144,10 @@ test(
 );
 
 if (nightly) {
-  test('the same with a million rows', { timeout: 7_200_000 }, () =>
-    compareInterrupted(1_000_000, [600_123], 3_600_000),
+  const many = Number(process.env.PASSFERRY_ROWS ?? 1_000_000);
+  // Two cores that share them with Redis, PostgreSQL and ZITADEL set 150 to 250 rows a second.
+  const longest = many * 20;
+  test(`the same with ${many} rows`, { timeout: 3 * longest }, () =>
+    compareInterrupted(many, [Math.floor(many * 0.6) + 123], longest),
   );
 }

@@ -97,13 +97,14 @@ function costOf(lanes: LaneFacts[]): number | undefined {
   return told.length > 0 ? told.reduce((sum, each) => sum + each, 0) / told.length : undefined;
 }
 
+/** Rows a second that a worker hashes. */
+const hashedBy = ({ limit, cores = limit, coreMs = 1 }: LaneFacts) => (cores * 1_000) / coreMs;
+
 function speedOf(lanes: LaneFacts[], ownRate: number | undefined): Pick<ImportPlan, 'rowsPerSecond' | 'limitedBy'> {
   const hashed = lanes.filter(({ coreMs }) => coreMs !== undefined && coreMs > 0);
   const rates = lanes.flatMap(({ rate }) => rate ?? []);
   const limits: [ImportPlan['limitedBy'], number][] = [
-    ...(hashed.length > 0
-      ? [['hashing', hashed.reduce((sum, { limit, cores = limit, coreMs = 1 }) => sum + (cores * 1_000) / coreMs, 0)] as const]
-      : []),
+    ...(hashed.length > 0 ? [['hashing', hashed.reduce((sum, each) => sum + hashedBy(each), 0)] as const] : []),
     ...(rates.length > 0 ? [['backend_rate', Math.min(...rates)] as const] : []),
     ...(ownRate !== undefined ? [['rate', ownRate] as const] : []),
   ].map(([by, rows]) => [by, rows]);
