@@ -211,7 +211,16 @@ test('a command that asks a server does not load one', () => {
   const servers = /^(bullmq|ioredis|fastify|pg|undici|prom-client|openid-client|@zitadel|@connectrpc|@electric-sql)/;
   expect([...loaded.keys()]).toContain('commander');
   expect([...loaded].filter(([name]) => servers.test(name))).toEqual([]);
-  expect([...loadedWith('cli/run-servers.ts').keys()].filter((name) => servers.test(name)).length).toBeGreaterThan(5);
+  expect([...loadedWith('cli/run-up.ts').keys()].filter((name) => servers.test(name)).length).toBeGreaterThan(5);
+});
+
+test('a server loads no other one', () => {
+  const names = (file: string) => [...loadedWith(file).keys()];
+  const of = (file: string, packages: RegExp) => names(file).filter((name) => packages.test(name));
+  expect(of('cli/run-serve.ts', /^(pg|@electric-sql)/)).toEqual([]);
+  expect(of('cli/run-work.ts', /^(fastify|@electric-sql)/)).toEqual([]);
+  expect(names('cli/run-serve.ts')).toContain('fastify');
+  expect(names('cli/run-work.ts')).toContain('pg');
 });
 
 test('every import of src keeps to the layers', () => {
