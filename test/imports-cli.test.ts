@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
@@ -28,6 +28,19 @@ async function passferry(args: string[], input = '') {
   });
   child.stdin.on('error', () => {});
   child.stdin.end(input);
+  const code = new Promise<number | null>((resolve) => child.once('close', resolve));
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { code: await code, out, err };
+}
+
+/** The same where no file may be larger than 1 kB: as on a disk that is full. */
+async function passferryOnFullDisk(args: string[]) {
+  const command = ['--import', 'tsx', join(root, 'src/cli/main.ts'), ...args];
+  const child = spawn('bash', ['--norc', '-c', 'ulimit -f 1; exec "$0" "$@"', process.execPath, ...command], {
+    cwd: root,
+    env: { PATH: process.env.PATH, PASSFERRY_URL: pf.url, PASSFERRY_TOKEN: pf.token, TSX_DISABLE_CACHE: '1' },
+  });
+  child.stdin.end();
   const code = new Promise<number | null>((resolve) => child.once('close', resolve));
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
   return { code: await code, out, err };
@@ -99,6 +112,26 @@ describe('a messy file', () => {
     const piped = await passferry(['import', '-', '--rejects', at('piped.ndjson')], `${JSON.stringify(rows[1])}\n`);
     expect(piped.code, piped.err).toBe(1);
     expect(readFileSync(at('piped.ndjson'), 'utf8')).toMatch(/^\{"user_id":"nobody","password":"","set_at"/);
+  });
+});
+
+describe('a disk that is full', () => {
+  it('leaves no half of the rejects, and the same key fetches them elsewhere', async () => {
+    const [somebody = ''] = await people(1);
+    const rows = [somebody, ...Array.from({ length: 40 }, (_, n) => `nobody-${n}`)].map((user) => `${user},Zz9!canary`);
+    writeFileSync(at('many.csv'), `userId,password\n${rows.join('\n')}\n`);
+    const args = ['import', at('many.csv'), '--as-of', 'now', '--key', randomUUID(), '--proof-share', '0'];
+    const full = await passferryOnFullDisk([...args, '--with-secrets']);
+    expect(full.code, full.out + full.err).toBe(1);
+    expect(full.out).toMatch(
+      /^no rejects file: cannot write the rejects to .*many\.csv\.rejects\.csv \(EFBIG\); give --rejects another path$/m,
+    );
+    expect(full.out + full.err).not.toContain('canary');
+    expect(readdirSync(dir).filter((name) => name.startsWith('many.csv.'))).toEqual([]);
+
+    const again = await passferry([...args, '--rejects', at('elsewhere.csv')]);
+    expect(again.code, again.err).toBe(1);
+    expect(readFileSync(at('elsewhere.csv'), 'utf8').trimEnd().split('\n')).toHaveLength(41);
   });
 });
 
