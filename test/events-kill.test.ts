@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { createParser } from 'eventsource-parser';
 import { expect, test } from 'vitest';
 import { freePort } from '../src/embedded/free-port.ts';
@@ -52,6 +53,7 @@ test('serve is killed between events: a reader that resumes misses none and sees
         for await (const bytes of body ?? []) parser.feed(decoder.decode(bytes as Uint8Array, { stream: true }));
       } catch {
         // Cut off: again, from where it was.
+        await pause(100);
       }
     }
   }
