@@ -1,4 +1,5 @@
 import { PassferryError } from '../errors.ts';
+import { under } from './under.ts';
 
 /**
  * Ends a wait at a time of ours, whatever the work does: the signal asks it to stop, and if it does not listen the job goes
@@ -21,7 +22,7 @@ export async function withDeadline<T>(
     }, ms);
   });
   try {
-    return await Promise.race([work(AbortSignal.any([signal, ours.signal])), over]);
+    return await Promise.race([under([signal, ours.signal], work), over]);
   } finally {
     clearTimeout(timer);
   }

@@ -6,6 +6,7 @@ import type { Keys } from '../keys.ts';
 import { evaluate } from '../ledger/evaluate.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../log.ts';
+import { under } from './under.ts';
 
 /** After these whoever is logged in should log in again. */
 const ends = new Set<string>(['set', 'unchanged', 'link_sent']);
@@ -23,9 +24,12 @@ export function endingSessions(
   async function end({ jobId, org, user, run }: SetPasswordData): Promise<void> {
     let [name, by] = ['sessionsKept', 1];
     try {
-      if (backend.endSessions) {
-        const within = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
-        [name, by] = ['sessionsEnded', await backend.endSessions(org, user, within)];
+      const { endSessions } = backend;
+      if (endSessions) {
+        const ended = await under([signal, AbortSignal.timeout(deadlineMs)], (within) =>
+          endSessions.call(backend, org, user, within),
+        );
+        [name, by] = ['sessionsEnded', ended];
       }
     } catch (thrown) {
       const err = toPassferryError(thrown);

@@ -15,6 +15,7 @@ import type { Lane } from './lane.ts';
 import { createMirrorTurns, type TryEnd } from './mirror-turn.ts';
 import type { Given } from './sending.ts';
 import type { KnownStages } from './stages.ts';
+import { under } from './under.ts';
 
 export interface InStepDeps {
   redis: Redis;
@@ -93,9 +94,10 @@ export function createInStep(deps: InStepDeps) {
       const hash = openFollow(await open.keyOf(stored.dataKey), stored);
       try {
         const { jobId, org, user, acceptedAt, changeRequired, overwriteNewer } = stored;
-        const applied = await lane.backend.setHash(
-          { jobId, org, user, seq: BigInt(stored.seq), acceptedAt, hash, changeRequired, overwriteNewer },
-          AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]),
+        const change = { jobId, org, user, seq: BigInt(stored.seq), acceptedAt, hash, changeRequired, overwriteNewer };
+        const { setHash } = lane.backend;
+        const applied = await under([signal, AbortSignal.timeout(deadlineMs)], (within) =>
+          setHash.call(lane.backend, change, within),
         );
         lane.worked(org);
         trace('follow:made', { jobId, backend: 'v1', reason: applied.result });

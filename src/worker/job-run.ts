@@ -36,6 +36,7 @@ import { type createRows, rowJob } from './rows.ts';
 import { sendLink } from './send-link.ts';
 import { type SetPasswordDeps, setPassword } from './set-password.ts';
 import type { KnownStages } from './stages.ts';
+import { under } from './under.ts';
 
 /** The margin in which a job that has used up its time still comes to its end under the lease. */
 const leaseMarginMs = 10_000;
@@ -84,8 +85,7 @@ export function createJobRun(deps: JobRunDeps) {
   const { open } = rows;
 
   /** Rows 7 to 13 for one job. */
-  async function run(queue: QueueName, job: Job, token: string | undefined, given?: AbortSignal): Promise<object> {
-    const signal = given ? AbortSignal.any([given, stopping]) : stopping;
+  async function run(queue: QueueName, job: Job, token: string | undefined, signal: AbortSignal): Promise<object> {
     const putOff = async (ms: number, reason: string): Promise<never> => {
       trace('job:delayed', { jobId: job.id ?? '', reason });
       await job.moveToDelayed(Date.now() + Math.max(1, Math.round(ms)), token);
@@ -261,7 +261,8 @@ export function createJobRun(deps: JobRunDeps) {
     }
   }
 
-  return run;
+  return (queue: QueueName, job: Job, token: string | undefined, given?: AbortSignal): Promise<object> =>
+    under(given ? [given, stopping] : [stopping], (signal) => run(queue, job, token, signal));
 }
 
 /** What is also thrown after the change was made: while it was recorded, or when the work was stopped. */

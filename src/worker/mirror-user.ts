@@ -9,6 +9,7 @@ import { trace } from '../trace.ts';
 import { type Judged, judge, type MirrorKnown, mirrorJob } from './mirror-judge.ts';
 import { freshMs, sameMs } from './peek.ts';
 import type { ReadAhead } from './read-ahead.ts';
+import { under } from './under.ts';
 
 export interface MirrorDeps {
   mirrors: Mirrors;
@@ -81,13 +82,15 @@ export async function mirrorUser(
         trace('mirror:recorded', { jobId, backend: 'v2' });
         const left = deadlineMs - (performance.now() - asked);
         if (left < deadlineMs / 4) throw new PassferryError('lease_lost', { scope: 'backend', effect: 'unknown' });
-        const within = AbortSignal.any([signal, AbortSignal.timeout(Math.floor(left))]);
-        const { details } = await requireAbility(v2, 'setHash')(
-          {
-            ...{ jobId, org: at.org, user: at.user, seq: BigInt(seq), acceptedAt: taken.now, hash, changeRequired },
-            overwriteNewer: false,
-          },
-          within,
+        const write = requireAbility(v2, 'setHash');
+        const { details } = await under([signal, AbortSignal.timeout(Math.floor(left))], (within) =>
+          write(
+            {
+              ...{ jobId, org: at.org, user: at.user, seq: BigInt(seq), acceptedAt: taken.now, hash, changeRequired },
+              overwriteNewer: false,
+            },
+            within,
+          ),
         );
         trace('mirror:sent', { jobId, backend: 'v2' });
         deps.answered?.();

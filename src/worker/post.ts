@@ -1,5 +1,6 @@
 import { Agent, request } from 'undici';
 import type { Destination } from '../outgoing.ts';
+import { under } from './under.ts';
 
 /** What a receiver answered, as far as anybody wants to know. */
 export interface Posted {
@@ -32,8 +33,9 @@ export async function post(
   try {
     const answer = await request(url, { dispatcher: agent, method: 'POST', headers, body, signal });
     answer.body.on('error', () => {});
-    const patience = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
-    await answer.body.dump({ limit: answerBytes, signal: patience }).catch(() => {});
+    await under([signal, AbortSignal.timeout(answerMs)], (patience) =>
+      answer.body.dump({ limit: answerBytes, signal: patience }),
+    ).catch(() => {});
     const asked = parseRetryAfter(answer.headers['retry-after'], Date.now());
     return { status: answer.statusCode, ...(asked !== undefined && { retryAfterMs: asked }) };
   } finally {

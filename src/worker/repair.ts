@@ -7,6 +7,7 @@ import type { Opener } from '../seal.ts';
 import { trace } from '../trace.ts';
 import { withDeadline } from './deadline.ts';
 import type { Lane } from './lane.ts';
+import { under } from './under.ts';
 
 export interface RepairDeps {
   repairs: Repairs;
@@ -107,12 +108,12 @@ export function createRepair({ repairs, open, lanes, log, deadlineMs, settleMs }
       const left = deadlineMs - (performance.now() - asked);
       if (left < deadlineMs / 4) throw new PassferryError('lease_lost', { scope: 'backend', effect: 'unknown' });
       trace('repair:sent', { jobId, backend: at.backend });
-      const within = AbortSignal.any([signal, AbortSignal.timeout(Math.floor(left))]);
       if (data.hash && !backend.setHash) throw new PassferryError('ability_missing');
-      const { details } =
+      const { details } = await under([signal, AbortSignal.timeout(Math.floor(left))], (within) =>
         data.hash && backend.setHash
-          ? await backend.setHash({ ...change, hash: password }, within)
-          : await backend.setPassword({ ...change, password }, within);
+          ? backend.setHash({ ...change, hash: password }, within)
+          : backend.setPassword({ ...change, password }, within),
+      );
       await conclude(at, found, token, details ? Date.parse(details.changeDate) : 0, true);
       lane.worked(at.org);
     } catch (thrown) {

@@ -6,6 +6,7 @@ import { trace } from '../trace.ts';
 import { type Peek, stillTrue } from './peek.ts';
 import { checkProtected } from './protect.ts';
 import type { SetPasswordDeps } from './set-password.ts';
+import { under } from './under.ts';
 
 /** No change of the user's password is ever taken for the effect of a mail. */
 const neverOurs = Number.MAX_SAFE_INTEGER;
@@ -45,8 +46,9 @@ export async function sendLink(
     }
     trace('job:attempted', { jobId: data.jobId, backend: backend.name });
     try {
-      const within = AbortSignal.any([signal, AbortSignal.timeout(Math.floor(left))]);
-      await sendResetLink.call(backend, data.org, data.user, within);
+      await under([signal, AbortSignal.timeout(Math.floor(left))], (within) =>
+        sendResetLink.call(backend, data.org, data.user, within),
+      );
     } catch (thrown) {
       if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data, token);
       throw thrown;

@@ -14,6 +14,7 @@ import type { Prover } from './proof.ts';
 import { checkProtected, type Protection } from './protect.ts';
 import { type Given, givenBy, passwordOf, type Sending, sendingOf, sendTo } from './sending.ts';
 import { setRecorded } from './set-recorded.ts';
+import { under } from './under.ts';
 
 /** What the handler needs; each is a capability, none a container. */
 export interface SetPasswordDeps {
@@ -79,7 +80,7 @@ async function setExact(
   { ledger, backend, deadlineMs, prover, following }: SetPasswordDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const applied = await sendTo(backend, change, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
+  const applied = await under([signal, AbortSignal.timeout(deadlineMs)], (within) => sendTo(backend, change, within));
   trace('job:applied', { jobId: data.jobId, backend: backend.name });
   const inEffect = applied.result === 'set' || applied.result === 'unchanged';
   const outcome: Outcome = {

@@ -8,6 +8,7 @@ import { hashHere } from './hash-here.ts';
 import { type Peek, sameMs, stillTrue } from './peek.ts';
 import { givenBy, passwordOf, type Sending, sendTo } from './sending.ts';
 import type { SetPasswordDeps } from './set-password.ts';
+import { under } from './under.ts';
 
 type Go = Extract<Begun, { kind: 'go' }>;
 
@@ -122,8 +123,8 @@ async function send(
   signal: AbortSignal,
 ) {
   try {
-    const within = AbortSignal.timeout(Math.floor(withinMs));
-    return await sendTo(backend, change, AbortSignal.any([signal, within]));
+    const late = AbortSignal.timeout(Math.floor(withinMs));
+    return await under([signal, late], (within) => sendTo(backend, change, within));
   } catch (thrown) {
     // A definite answer closes the attempt; an unknown effect leaves it open for the next start to settle.
     if (thrown instanceof PassferryError && thrown.effect === 'none') await ledger.closeAttempt(data, token);

@@ -7,6 +7,7 @@ import { Secret } from '../../secret.ts';
 import { mirrorJob } from '../mirror-judge.ts';
 import type { TryEnd } from '../mirror-turn.ts';
 import { seqOf } from '../mirror-user.ts';
+import { under } from '../under.ts';
 import type { createProfiles } from './profiles.ts';
 import type { MigrateDeps, MigrationRow } from './row.ts';
 
@@ -55,7 +56,10 @@ export function createUserMaker(
       await mirrors.record(at, token, deadlineMs, 0);
       try {
         const user = { ...at, profile, hash, changeRequired: stored.user.changeRequired ?? false };
-        await v2.createUser(user, AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]));
+        await under(
+          [signal, AbortSignal.timeout(deadlineMs)],
+          (within) => v2.createUser?.(user, within) ?? Promise.reject(new PassferryError('ability_missing')),
+        );
       } catch (thrown) {
         const error = toPassferryError(thrown);
         if (error.effect === 'none') await mirrors.unrecord(at, token);

@@ -16,6 +16,7 @@ import type { RunOptions } from '../../run.ts';
 import type { JobKey } from '../../signature.ts';
 import { trace } from '../../trace.ts';
 import type { Lane } from '../lane.ts';
+import { under } from '../under.ts';
 import { createCompletion } from './complete.ts';
 
 type Tally = Record<string, number>;
@@ -142,8 +143,10 @@ export function startFiller(options: {
     };
     let after = from;
     do {
-      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(readMs)]);
-      const page = await users(after, pageRows - rows.length, signal);
+      const last = after;
+      const page = await under([stopping.signal, AbortSignal.timeout(readMs)], (signal) =>
+        users(last, pageRows - rows.length, signal),
+      );
       for (const { user, org, id } of page.users) {
         if (!orgs.has(org)) continue;
         add({ user, ...(org !== home && { org }), ...(id !== user && { columns: { v1Id: id } }) });

@@ -7,6 +7,7 @@ import { planFields } from '../../ledger/run-forecast.ts';
 import { readFrom } from '../blame.ts';
 import { costText } from '../hash-rows.ts';
 import { type JudgedUser, judgeMirror } from '../mirror-user.ts';
+import { under } from '../under.ts';
 import type { createProfiles } from './profiles.ts';
 import type { MigrateDeps, MigrationRow, RowSaid } from './row.ts';
 
@@ -38,11 +39,9 @@ export function createJudge(
       const stored = await redis.hmget(keys.user(at.org, at.user), 'v1', 'v2', 'mirrored');
       const applied = (name: 'v1' | 'v2', text: string | null | undefined) =>
         text ? readApplied(jobKey, at, name, text) : undefined;
-      const judged = await judgeMirror(
-        at,
-        { v1: applied('v1', stored[0]), v2: applied('v2', stored[1]), mirrored: stored[2] ?? undefined },
-        { jobKey, v1: source.backend, v2: v2.backend },
-        AbortSignal.any([signal, AbortSignal.timeout(2 * deadlineMs)]),
+      const known = { v1: applied('v1', stored[0]), v2: applied('v2', stored[1]), mirrored: stored[2] ?? undefined };
+      const judged = await under([signal, AbortSignal.timeout(2 * deadlineMs)], (within) =>
+        judgeMirror(at, known, { jobKey, v1: source.backend, v2: v2.backend }, within),
       );
       v1.worked(at.org);
       v2.worked(at.org);

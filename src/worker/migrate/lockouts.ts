@@ -4,6 +4,7 @@ import type { Keys } from '../../keys.ts';
 import type { RunControl } from '../../ledger/run-control.ts';
 import type { Log } from '../../log.ts';
 import type { Lane } from '../lane.ts';
+import { under } from '../under.ts';
 
 export type Lockouts = ReturnType<typeof startLockouts>;
 
@@ -50,21 +51,24 @@ export function startLockouts(options: {
     }
   }
 
+  async function lookAt(at: Looked, lane: Lane, signal: AbortSignal): Promise<void> {
+    const leave = await lane.gate.enter('rows', signal, at.org);
+    try {
+      const read = await lane.backend.readUser?.(at.org, at.user, signal);
+      at.locked = read?.org === at.org && read.state === 'locked';
+    } catch {
+      // Rows tell what is wrong with v2; who is gone is locked no more.
+      delete at.locked;
+    } finally {
+      leave();
+    }
+  }
+
   async function look(run: string, sample: { next: number; users: Looked[] }, lane: Lane): Promise<void> {
     const { users } = sample;
     for (let i = Math.min(aSecond, users.length); i > 0 && !stopping.signal.aborted; i--) {
       const at = users[sample.next++ % users.length] as Looked;
-      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(readMs)]);
-      const leave = await lane.gate.enter('rows', signal, at.org);
-      try {
-        const read = await lane.backend.readUser?.(at.org, at.user, signal);
-        at.locked = read?.org === at.org && read.state === 'locked';
-      } catch {
-        // Rows tell what is wrong with v2; who is gone is locked no more.
-        delete at.locked;
-      } finally {
-        leave();
-      }
+      await under([stopping.signal, AbortSignal.timeout(readMs)], (signal) => lookAt(at, lane, signal));
     }
     const locked = users.filter((each) => each.locked).length;
     const all = users.filter((each) => each.locked !== undefined).length;
