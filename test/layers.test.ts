@@ -22,7 +22,7 @@ const layerPatterns: [Layer, RegExp][] = [
   ['vocabulary', /^(errors|secret|job|keys|ids|event|run|stage|migration)\.ts$/],
   [
     'tools',
-    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|config\/[\w-]+|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|window|credential|follow|hashes\/[\w-]+|ledger\/[\w-]+)\.ts$/,
+    /^(seal|signature|page|row-outcome|redis|redis-check|within|listen|certificate|key-files|key-files\/[\w-]+|config|config\/[\w-]+|quota|client-address|log|metrics|admin|version|trace|outgoing|zitadel-ids|window|credential|follow|under|hashes\/[\w-]+|ledger\/[\w-]+)\.ts$/,
   ],
   ['entry', /^(index|work|serve|quarantine-process)\.ts$/],
   ...(['embedded', 'adapters', 'producer', 'worker', 'sandbox', 'client', 'cli'] as const).map(

@@ -4,6 +4,7 @@ import { makeIdempotencyKey } from '../ids.ts';
 import type { Outcome } from '../job.ts';
 import type { AuditEntry } from '../ledger/audit.ts';
 import type { Log } from '../log.ts';
+import { under } from '../under.ts';
 import { recordedIn } from './audited.ts';
 import { actingOrg, authorize, type Callers, isGranted } from './callers.ts';
 import { parseFlag } from './fields.ts';
@@ -107,7 +108,7 @@ async function answer(call: V1Call, deps: V1Deps, record: AuditEntry): Promise<V
   const patience = Math.min(waitOf(prefer, respondAsync, waitMs), leftOf(call, startedAt) ?? waitMs);
   const outcome =
     patience > 0
-      ? await untilAny([closing, call.gone], (signal) => producer.wait(accepted.jobId, patience, signal))
+      ? await under([closing, call.gone], (signal) => producer.wait(accepted.jobId, patience, signal))
       : undefined;
   const applied = [respondAsync && 'respond-async', prefer.waitMs !== undefined && `wait=${prefer.waitMs / 1_000}`];
   const honoured = applied.filter((each) => each !== false).join(', ');
@@ -121,24 +122,6 @@ async function answer(call: V1Call, deps: V1Deps, record: AuditEntry): Promise<V
   if (respondAsync) return { kind: 'accepted', accepted };
   call.tell('link', `</jobs/${accepted.jobId}>; rel="monitor"`);
   throw new PassferryError('wait_over');
-}
-
-/** Not `AbortSignal.any`: Node 20 keeps what it makes for as long as a source lives, and `closing` lives as the process. */
-export async function untilAny<T>(
-  signals: (AbortSignal | undefined)[],
-  wait: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const any = new AbortController();
-  const end = () => any.abort();
-  for (const signal of signals) {
-    if (signal?.aborted) end();
-    signal?.addEventListener('abort', end);
-  }
-  try {
-    return await wait(any.signal);
-  } finally {
-    for (const signal of signals) signal?.removeEventListener('abort', end);
-  }
 }
 
 /** Of the caller's patience, ms: accepting takes some of it. */

@@ -1,5 +1,5 @@
 import { PassferryError } from '../errors.ts';
-import { under } from './under.ts';
+import { under } from '../under.ts';
 
 /**
  * Ends a wait at a time of ours, whatever the work does: the signal asks it to stop, and if it does not listen the job goes

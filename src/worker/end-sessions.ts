@@ -6,7 +6,7 @@ import type { Keys } from '../keys.ts';
 import { evaluate } from '../ledger/evaluate.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Log } from '../log.ts';
-import { under } from './under.ts';
+import { under } from '../under.ts';
 
 /** After these whoever is logged in should log in again. */
 const ends = new Set<string>(['set', 'unchanged', 'link_sent']);

@@ -11,11 +11,11 @@ import type { Opener } from '../seal.ts';
 import type { JobKey } from '../signature.ts';
 import { follower, type Stage, stageOfUser } from '../stage.ts';
 import { trace } from '../trace.ts';
+import { under } from '../under.ts';
 import type { Lane } from './lane.ts';
 import { createMirrorTurns, type TryEnd } from './mirror-turn.ts';
 import type { Given } from './sending.ts';
 import type { KnownStages } from './stages.ts';
-import { under } from './under.ts';
 
 export interface InStepDeps {
   redis: Redis;

@@ -18,6 +18,7 @@ import type { Log } from '../log.ts';
 import { type JobKey, jobParts, verify } from '../signature.ts';
 import { follower, leader, type Stage, stageOfUser } from '../stage.ts';
 import { trace } from '../trace.ts';
+import { under } from '../under.ts';
 import { withDeadline } from './deadline.ts';
 import type { createDryRun } from './dry-run.ts';
 import { endingSessions } from './end-sessions.ts';
@@ -36,7 +37,6 @@ import { type createRows, rowJob } from './rows.ts';
 import { sendLink } from './send-link.ts';
 import { type SetPasswordDeps, setPassword } from './set-password.ts';
 import type { KnownStages } from './stages.ts';
-import { under } from './under.ts';
 
 /** The margin in which a job that has used up its time still comes to its end under the lease. */
 const leaseMarginMs = 10_000;
@@ -262,7 +262,7 @@ export function createJobRun(deps: JobRunDeps) {
   }
 
   return (queue: QueueName, job: Job, token: string | undefined, given?: AbortSignal): Promise<object> =>
-    under(given ? [given, stopping] : [stopping], (signal) => run(queue, job, token, signal));
+    under([given, stopping], (signal) => run(queue, job, token, signal));
 }
 
 /** What is also thrown after the change was made: while it was recorded, or when the work was stopped. */

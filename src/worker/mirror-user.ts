@@ -6,10 +6,10 @@ import { recognise } from '../hashes/recognise.ts';
 import { type MirrorPlace, type Mirrors, type MirrorTaken, mirrorMark } from '../ledger/mirror.ts';
 import type { JobKey } from '../signature.ts';
 import { trace } from '../trace.ts';
+import { under } from '../under.ts';
 import { type Judged, judge, type MirrorKnown, mirrorJob } from './mirror-judge.ts';
 import { freshMs, sameMs } from './peek.ts';
 import type { ReadAhead } from './read-ahead.ts';
-import { under } from './under.ts';
 
 export interface MirrorDeps {
   mirrors: Mirrors;

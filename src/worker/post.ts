@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici';
 import type { Destination } from '../outgoing.ts';
-import { under } from './under.ts';
+import { under } from '../under.ts';
 
 /** What a receiver answered, as far as anybody wants to know. */
 export interface Posted {

@@ -5,9 +5,9 @@ import type { Inverted, Repairable, Repairs, Taken } from '../ledger/repair.ts';
 import type { Log } from '../log.ts';
 import type { Opener } from '../seal.ts';
 import { trace } from '../trace.ts';
+import { under } from '../under.ts';
 import { withDeadline } from './deadline.ts';
 import type { Lane } from './lane.ts';
-import { under } from './under.ts';
 
 export interface RepairDeps {
   repairs: Repairs;

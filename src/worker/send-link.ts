@@ -3,10 +3,10 @@ import { PassferryError, toPassferryError } from '../errors.ts';
 import { failure, type Outcome, type SetPasswordData } from '../job.ts';
 import type { Begun } from '../ledger/begun.ts';
 import { trace } from '../trace.ts';
+import { under } from '../under.ts';
 import { type Peek, stillTrue } from './peek.ts';
 import { checkProtected } from './protect.ts';
 import type { SetPasswordDeps } from './set-password.ts';
-import { under } from './under.ts';
 
 /** No change of the user's password is ever taken for the effect of a mail. */
 const neverOurs = Number.MAX_SAFE_INTEGER;

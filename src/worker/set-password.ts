@@ -5,6 +5,7 @@ import type { Begun } from '../ledger/begun.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Opener } from '../seal.ts';
 import { trace } from '../trace.ts';
+import { under } from '../under.ts';
 import { checkHashesHere } from './hash-here.ts';
 import type { HashProbe } from './hash-probe.ts';
 import { checkTakesHash } from './hash-rows.ts';
@@ -14,7 +15,6 @@ import type { Prover } from './proof.ts';
 import { checkProtected, type Protection } from './protect.ts';
 import { type Given, givenBy, passwordOf, type Sending, sendingOf, sendTo } from './sending.ts';
 import { setRecorded } from './set-recorded.ts';
-import { under } from './under.ts';
 
 /** What the handler needs; each is a capability, none a container. */
 export interface SetPasswordDeps {

@@ -3,12 +3,12 @@ import { PassferryError } from '../errors.ts';
 import type { Outcome, SetPasswordData } from '../job.ts';
 import type { Begun } from '../ledger/begun.ts';
 import { trace } from '../trace.ts';
+import { under } from '../under.ts';
 import { isOf, isStale } from './foreign.ts';
 import { hashHere } from './hash-here.ts';
 import { type Peek, sameMs, stillTrue } from './peek.ts';
 import { givenBy, passwordOf, type Sending, sendTo } from './sending.ts';
 import type { SetPasswordDeps } from './set-password.ts';
-import { under } from './under.ts';
 
 type Go = Extract<Begun, { kind: 'go' }>;
 

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PassferryError, type Reason } from '../../errors.ts';
 import type { JobState, JobView } from '../../job.ts';
+import { under } from '../../under.ts';
 import { authorize, type Caller, isGranted, ownActingOrg } from '../callers.ts';
 import { parseFlag, parseReason } from '../fields.ts';
 import { parsePrefer } from '../prefer.ts';
 import type { FailedFilter } from '../retry.ts';
-import { untilAny } from '../v1-call.ts';
 import { checkOrgId } from '../validate.ts';
 import { about, begun } from './audit.ts';
 import { goneWith, type HttpDeps, header } from './deps.ts';
@@ -34,7 +34,7 @@ export function registerJobs(app: FastifyInstance, { producer, callers, waitMs, 
     const patience = Math.min(preferred, waitMs);
     reply.header('preference-applied', `wait=${Math.floor(patience / 1_000)}`);
     if (done || patience === 0) return false;
-    await untilAny([closing, goneWith(reply)], (signal) => producer.wait(id, patience, signal));
+    await under([closing, goneWith(reply)], (signal) => producer.wait(id, patience, signal));
     return true;
   }
 

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RunView } from '../../run.ts';
+import { under } from '../../under.ts';
 import { parsePrefer } from '../prefer.ts';
-import { untilAny } from '../v1-call.ts';
 import { goneWith, type HttpDeps, header } from './deps.ts';
 import { etagOf, isKnown, isOver, untilNews } from './imports/watch.ts';
 
@@ -21,7 +21,7 @@ export async function answerRun(
   if (preferred !== undefined) {
     const patience = Math.min(preferred, waitMs);
     reply.header('preference-applied', `wait=${Math.floor(patience / 1_000)}`);
-    await untilAny([closing, goneWith(reply)], (signal) =>
+    await under([closing, goneWith(reply)], (signal) =>
       untilNews(() => producer.runs.view(view.id), known, patience, signal),
     );
     view = await read();

@@ -4,10 +4,10 @@ import { PassferryError, toPassferryError } from '../../errors.ts';
 import { recognise } from '../../hashes/recognise.ts';
 import { createMirrors, mirrorMark } from '../../ledger/mirror.ts';
 import { Secret } from '../../secret.ts';
+import { under } from '../../under.ts';
 import { mirrorJob } from '../mirror-judge.ts';
 import type { TryEnd } from '../mirror-turn.ts';
 import { seqOf } from '../mirror-user.ts';
-import { under } from '../under.ts';
 import type { createProfiles } from './profiles.ts';
 import type { MigrateDeps, MigrationRow } from './row.ts';
 
@@ -31,7 +31,8 @@ export function createUserMaker(
     signal: AbortSignal,
   ): Promise<TryEnd | { kind: 'created' }> {
     const { v1, v2 } = both;
-    if (!v1.readHash || !v2.createUser || !v2.readUser) return { kind: 'refused', reason: 'ability_missing', seq: '0' };
+    const { createUser } = v2;
+    if (!v1.readHash || !createUser || !v2.readUser) return { kind: 'refused', reason: 'ability_missing', seq: '0' };
     const profile = await profiles(v1, head, at, signal);
     if (!profile?.email) return { kind: 'refused', reason: 'profile_incomplete', seq: '0' };
     const placed = await stages.of(at.org);
@@ -56,10 +57,7 @@ export function createUserMaker(
       await mirrors.record(at, token, deadlineMs, 0);
       try {
         const user = { ...at, profile, hash, changeRequired: stored.user.changeRequired ?? false };
-        await under(
-          [signal, AbortSignal.timeout(deadlineMs)],
-          (within) => v2.createUser?.(user, within) ?? Promise.reject(new PassferryError('ability_missing')),
-        );
+        await under([signal, AbortSignal.timeout(deadlineMs)], (within) => createUser.call(v2, user, within));
       } catch (thrown) {
         const error = toPassferryError(thrown);
         if (error.effect === 'none') await mirrors.unrecord(at, token);

@@ -15,8 +15,8 @@ import { packRow, rowBytes } from '../../row-outcome.ts';
 import type { RunOptions } from '../../run.ts';
 import type { JobKey } from '../../signature.ts';
 import { trace } from '../../trace.ts';
+import { under } from '../../under.ts';
 import type { Lane } from '../lane.ts';
-import { under } from '../under.ts';
 import { createCompletion } from './complete.ts';
 
 type Tally = Record<string, number>;

@@ -4,10 +4,10 @@ import { readApplied } from '../../ledger/applied.ts';
 import { createDivergences } from '../../ledger/divergence.ts';
 import { countField } from '../../ledger/migrations.ts';
 import { planFields } from '../../ledger/run-forecast.ts';
+import { under } from '../../under.ts';
 import { readFrom } from '../blame.ts';
 import { costText } from '../hash-rows.ts';
 import { type JudgedUser, judgeMirror } from '../mirror-user.ts';
-import { under } from '../under.ts';
 import type { createProfiles } from './profiles.ts';
 import type { MigrateDeps, MigrationRow, RowSaid } from './row.ts';
 

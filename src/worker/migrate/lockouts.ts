@@ -3,8 +3,8 @@ import type { BackendName } from '../../job.ts';
 import type { Keys } from '../../keys.ts';
 import type { RunControl } from '../../ledger/run-control.ts';
 import type { Log } from '../../log.ts';
+import { under } from '../../under.ts';
 import type { Lane } from '../lane.ts';
-import { under } from '../under.ts';
 
 export type Lockouts = ReturnType<typeof startLockouts>;
 

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { under } from '../../src/worker/under.ts';
+import { under } from '../src/under.ts';
 
 const listeners = (source: AbortSignal) => getEventListeners(source, 'abort').length;
 
@@ -25,4 +26,17 @@ test('nothing of it stays with a source that lives on, however the work ends', a
     }).catch(() => {});
     expect(listeners(stopping.signal)).toBe(0);
   }
+});
+
+test('a hundred at once are no leak', async () => {
+  const warnings: string[] = [];
+  const note = ({ name }: Error) => warnings.push(name);
+  process.on('warning', note);
+  const stopping = new AbortController();
+  const working = Array.from({ length: 100 }, () => under([stopping.signal, undefined], async () => setImmediate()));
+  expect(listeners(stopping.signal)).toBe(100);
+  await Promise.all(working);
+  await setImmediate();
+  process.off('warning', note);
+  expect(warnings).toEqual([]);
 });
