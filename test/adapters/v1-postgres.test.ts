@@ -119,6 +119,24 @@ describe('v1 on PostgreSQL', () => {
     expect((await backend.readUser(user.org, user.id, signal)).passwordChangedAt).toBeGreaterThan(freedAt);
   });
 
+  it('waits for whoever changes a user that it knows, and judges by what they left', async () => {
+    const user = await addUser();
+    expect((await backend.setPassword(changeOf(user, 510n), signal)).result).toBe('set');
+    let made: Promise<unknown> | undefined;
+    await fixture.sql.transaction(async ({ query }) => {
+      await query(`update "passferry_users" set "password_sequence" = 512 where "user_id" = $1`, [user.id]);
+      made = backend.setPassword(changeOf(user, 511n), signal);
+      await waiting(query);
+    });
+    expect(await made).toEqual({ result: 'superseded' });
+    expect(await eventsOf(user.id)).toHaveLength(1);
+    const [row] = await fixture.sql.query(
+      'select "password_sequence"::text as "n" from "passferry_users" where "user_id" = $1',
+      [user.id],
+    );
+    expect(row?.n).toBe('512');
+  });
+
   it('sees a foreign change that commits while it waits for the row', async () => {
     const user = await addUser();
     let made: Promise<unknown> | undefined;
